@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from .._core.events import Event
     from ._output import OutputFormat
 
-
 _SHOW_NOTHING: Final = "Show nothing to the payer, and report the order to Aurpay."
 
 #: The usual cause is a sandbox, if AURPAY_NETWORK is not set.

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     #: The names of columns, and their least widths.
     Columns = Mapping[str, int]
 
-
 _T = TypeVar("_T")
 
 
@@ -151,7 +150,6 @@ def detail_rows(order: Order) -> Iterator[Row]:
 
 
 BACKENDS: Final = {"wallycore": "libsecp256k1 (wallycore)", "python": "plain Python"}
-
 
 #: The text for an order that passed a check, in the order of the checks.
 _INVOICE_CHECKS: Final = {

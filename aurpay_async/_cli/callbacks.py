@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
     from ._options import CallbackKeys
 
-
 #: Twice the age that `CallbackVerifier` accepts.
 _STALE_AGE: Final = timedelta(minutes=10)
 

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from ..bolt11 import Invoice
     from ._output import Verdict
 
-
 #: Four times the longest invoice that is decoded.
 _MAX_INPUT: Final = 64 * 1024
 

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
 _NETWORK: Final = "regtest"
 
 SeedOption = Annotated[

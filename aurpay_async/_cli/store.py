@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from ..orders._repository import History, InboxRow
     from ._output import Verdict
 
-
 _State = AttemptState
 
 #: The meaning of each state, as on the page about the order store.

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .._core.http import Request, Response, Transport
     from ._callbacks import AsgiApp, CallbackKind, WsgiApp
 
-
 __all__ = [
     "RATES",
     "Amounts",

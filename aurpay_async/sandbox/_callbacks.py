@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from ._models import SandboxOrder
     from ._settings import HostPolicy, Settings
 
-
 Message = MutableMapping[str, Any]
 
 #: An application of Starlette, FastAPI, Litestar, Quart or Django.

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     #: Return the `data` of the response to a request.
     Serve = Callable[["ApiRequest"], Awaitable[Data]]
 
-
 #: Aurpay documents neither a default nor a limit; these are the sandbox's.
 _SIZE: Final = 10
 _MAX_SIZE: Final = 1000
@@ -179,7 +178,7 @@ class Api:
         for name in ("username", "password"):
             if not isinstance(fields.get(name), str) or not fields[name]:
                 raise ApiRejection(400, f"{name} must be a non-empty string")
-        return {"access_token": self._simulator.authenticator.api_key or ANY_KEY}
+        return {"access_token": self._simulator.settings.api_key or ANY_KEY}
 
 
 def _page(query: Mapping[str, str]) -> tuple[int, int]:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     #: Data of a page.
     View = dict[str, object]
 
-
 T = TypeVar("T")
 
 #: Aurpay's documentation shows amounts as numbers in one example, as strings in

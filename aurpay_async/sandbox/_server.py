@@ -24,7 +24,13 @@ from ._fault_responses import REPLAYED, RESET, STALE, RawConnection
 from ._models import ApiRejection
 from ._pages import HEADERS, PageGuard, Pages, show_page
 from ._responses import FAILED, MAX_ROWS, envelope
-from ._settings import MADE_UP_KEY_HINT, ReceivedRequest, is_address, looks_live
+from ._settings import (
+    MADE_UP_KEY_HINT,
+    ReceivedRequest,
+    authenticate,
+    is_address,
+    looks_live,
+)
 from ._simulator import Activity
 
 if TYPE_CHECKING:
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
     from ._models import SandboxOrder
     from ._settings import HostPolicy
     from ._simulator import Simulator
-
 
 _JSON: Final = {"Content-Type": "application/json; charset=utf-8"}
 
@@ -195,7 +200,7 @@ class App:
         try:
             if not endpoint.has_password:
                 now = self._simulator.clock.now()
-                self._simulator.authenticator.check(received, now)
+                authenticate(self._simulator.settings, received, now)
             data = await endpoint.serve(api_request)
         except ApiRejection as rejection:
             # Seen in Aurpay's own plugins: a rejection has HTTP status 200.

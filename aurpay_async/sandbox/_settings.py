@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .._core.urls import Origin
     from ._responses import Amounts
 
-
 _JWT = re.compile(r"\s*eyJ")
 
 #: 20 is one less than the shortest known form.
@@ -191,43 +190,39 @@ class ReceivedRequest:
     is_served: bool = True
 
 
-@attrs.frozen(kw_only=True)
-class Authenticator:
-    """Checks the credentials that were set; without any, accepts each request."""
+def authenticate(settings: Settings, request: ReceivedRequest, now: datetime) -> None:
+    """Check the credentials that were set; without any, accept each request."""
+    if settings.api_token is not None and "API-Token" in request.headers:
+        _check_signature(settings, request, now)
+    elif settings.api_key is not None:
+        if not _same(request.headers.get("API-Key", ""), settings.api_key):
+            raise ApiRejection(401, "API key is missing or wrong")
+    elif settings.api_token is not None:
+        raise ApiRejection(401, "API token is missing")
 
-    api_key: str | None = attrs.field(default=None, repr=False)
-    api_token: str | None = attrs.field(default=None, repr=False)
-    api_secret: str | None = attrs.field(default=None, repr=False)
 
-    def check(self, request: ReceivedRequest, now: datetime) -> None:
-        if self.api_token is not None and "API-Token" in request.headers:
-            self._check_signature(request, now)
-        elif self.api_key is not None:
-            if not _same(request.headers.get("API-Key", ""), self.api_key):
-                raise ApiRejection(401, "API key is missing or wrong")
-        elif self.api_token is not None:
-            raise ApiRejection(401, "API token is missing")
-
-    def _check_signature(self, request: ReceivedRequest, now: datetime) -> None:
-        headers = request.headers
-        if not _same(headers["API-Token"], self.api_token or ""):
-            raise ApiRejection(401, "API token is wrong")
-        digest = _DIGESTS.get(headers.get("Algorithm", ""))
-        if digest is None:
-            raise ApiRejection(401, "Algorithm is missing or unknown")
-        date = headers.get("Date", "")
-        _require_recent(date, now)
-        origin = f"{headers['Algorithm']} | {date} | {request.method} {request.path}"
-        if request.body:
-            body_md5 = md5(request.body, usedforsecurity=False).hexdigest()
-            if not _same(headers.get("Body-MD5", ""), body_md5):
-                raise ApiRejection(401, "Body-MD5 is not the body's")
-            origin += f" | {body_md5}"
-        key = (self.api_secret or "").encode()
-        text = origin.encode("utf-8", "surrogateescape")
-        expected = b64encode(hmac.digest(key, text, digest)).decode()
-        if not _same(headers.get("Signature", ""), expected):
-            raise ApiRejection(401, "Signature is wrong")
+def _check_signature(
+    settings: Settings, request: ReceivedRequest, now: datetime
+) -> None:
+    headers = request.headers
+    if not _same(headers["API-Token"], settings.api_token or ""):
+        raise ApiRejection(401, "API token is wrong")
+    digest = _DIGESTS.get(headers.get("Algorithm", ""))
+    if digest is None:
+        raise ApiRejection(401, "Algorithm is missing or unknown")
+    date = headers.get("Date", "")
+    _require_recent(date, now)
+    origin = f"{headers['Algorithm']} | {date} | {request.method} {request.path}"
+    if request.body:
+        body_md5 = md5(request.body, usedforsecurity=False).hexdigest()
+        if not _same(headers.get("Body-MD5", ""), body_md5):
+            raise ApiRejection(401, "Body-MD5 is not the body's")
+        origin += f" | {body_md5}"
+    key = (settings.api_secret or "").encode()
+    text = origin.encode("utf-8", "surrogateescape")
+    expected = b64encode(hmac.digest(key, text, digest)).decode()
+    if not _same(headers.get("Signature", ""), expected):
+        raise ApiRejection(401, "Signature is wrong")
 
 
 def _same(given: str, expected: str) -> bool:
@@ -304,24 +299,17 @@ def _path(db: str | os.PathLike[str] | None) -> str | None:
     raise ConfigurationError(f"db must be the path of a file, not {shown(path)}")
 
 
-def parse_host_policy(
-    host: str,
-    callback_hosts: Iterable[str],
-    *,
-    allow_remote: bool,
-    allowed_hosts: Iterable[str] = (),
-    public_url: str | None = None,
-) -> HostPolicy:
+def parse_host_policy(settings: Settings) -> HostPolicy:
     policy = HostPolicy(
-        host=_host("host", host),
-        callback_hosts=_hosts("callback_hosts", callback_hosts),
-        allowed_hosts=_hosts("allowed_hosts", allowed_hosts),
-        public_origin=_public_origin(public_url),
+        host=_host("host", settings.host),
+        callback_hosts=_hosts("callback_hosts", settings.callback_hosts),
+        allowed_hosts=_hosts("allowed_hosts", settings.allowed_hosts),
+        public_origin=_public_origin(settings.public_url),
     )
-    if policy.is_remote and not allow_remote:
-        problem = f"on {host} any machine of the network can read and pay orders"
+    if policy.is_remote and not settings.allow_remote:
+        problem = f"on {settings.host} any machine of the network can read and pay"
         advice = "to allow that, set allow_remote=True (--allow-remote) as well"
-        raise ConfigurationError(f"{problem}; {advice}")
+        raise ConfigurationError(f"{problem} orders; {advice}")
     return policy
 
 

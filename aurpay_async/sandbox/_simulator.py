@@ -30,7 +30,7 @@ from ._models import (
     SandboxWithdrawal,
 )
 from ._responses import escape_hidden
-from ._settings import Authenticator, ReceivedRequest, parse_host_policy
+from ._settings import ReceivedRequest, parse_host_policy
 from ._storage import PersistentDict, PersistentList, Storage
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from ._ledger import StatusChange
     from ._settings import Settings
     from ._storage import Persistent
-
 
 _TICK_S: Final = 0.05
 
@@ -155,13 +154,7 @@ class Simulator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = settings.clock
-        self.host_policy = parse_host_policy(
-            settings.host,
-            settings.callback_hosts,
-            allow_remote=settings.allow_remote,
-            allowed_hosts=settings.allowed_hosts,
-            public_url=settings.public_url,
-        )
+        self.host_policy = parse_host_policy(settings)
         self.orders = PersistentDict("order", SandboxOrder)
         self.checkouts = PersistentDict("checkout", Checkout)
         self.withdrawals = PersistentDict("withdrawal", SandboxWithdrawal)
@@ -170,11 +163,6 @@ class Simulator:
         self.callbacks = PersistentList("callback", SentCallback)
         self.faults, self.callback_faults = Faults(), CallbackFaults()
         self._storage: Storage | None = None
-        self.authenticator = Authenticator(
-            api_key=settings.api_key,
-            api_token=settings.api_token,
-            api_secret=settings.api_secret,
-        )
         self.ledger = Ledger(
             settings.rates,
             orders=self.orders,

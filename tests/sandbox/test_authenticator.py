@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from aurpay_async.sandbox._models import ApiRejection
-from aurpay_async.sandbox._settings import Authenticator, ReceivedRequest
+from aurpay_async.sandbox._settings import ReceivedRequest, Settings, authenticate
 
 from ..conftest import load
 
@@ -24,7 +24,7 @@ VECTORS = [
     if vector["body"] is not None or not vector["body_md5"]
 ]
 NOW = datetime(2024, 6, 17, tzinfo=UTC)
-SIGNED = Authenticator(api_token="sandbox-token", api_secret="example-api-secret")
+SIGNED = Settings(api_token="sandbox-token", api_secret="example-api-secret")
 
 
 def build_request(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
@@ -50,7 +50,7 @@ def build_request(vector: dict[str, Any], **headers: str) -> ReceivedRequest:
 def test_signed_requests_of_the_documentation_are_accepted(
     vector: dict[str, Any],
 ) -> None:
-    SIGNED.check(build_request(vector), NOW)
+    authenticate(SIGNED, build_request(vector), NOW)
 
 
 POST = next(vector for vector in VECTORS if vector["name"] == "post-pay-url")
@@ -79,7 +79,7 @@ def test_wrong_header_of_a_signed_request_is_rejected_with_the_reason(
     change: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(ApiRejection, match=problem) as caught:
-        SIGNED.check(build_request(POST, **change), NOW)
+        authenticate(SIGNED, build_request(POST, **change), NOW)
     assert caught.value.code == 401
 
 
@@ -93,12 +93,12 @@ def test_wrong_header_of_a_signed_request_is_rejected_with_the_reason(
 )
 def test_changed_body_path_or_method_is_rejected(change: dict[str, str]) -> None:
     with pytest.raises(ApiRejection, match=r"Body-MD5|Signature"):
-        SIGNED.check(build_request({**POST, **change}), NOW)
+        authenticate(SIGNED, build_request({**POST, **change}), NOW)
 
 
 @pytest.mark.parametrize("minutes", [-5, 5])
 def test_date_may_deviate_by_five_minutes(minutes: int) -> None:
-    SIGNED.check(build_request(POST), NOW + timedelta(minutes=minutes))
+    authenticate(SIGNED, build_request(POST), NOW + timedelta(minutes=minutes))
 
 
 #: 2024-06-17 00:00 UTC as the libraries of other languages write it.
@@ -149,11 +149,11 @@ def sign_request(date: str) -> ReceivedRequest:
 
 @pytest.mark.parametrize("date", DATES.values(), ids=DATES.keys())
 def test_date_is_accepted_as_other_languages_write_it(date: str) -> None:
-    SIGNED.check(sign_request(date), NOW)
-    SIGNED.check(sign_request(date), NOW + timedelta(minutes=5))
+    authenticate(SIGNED, sign_request(date), NOW)
+    authenticate(SIGNED, sign_request(date), NOW + timedelta(minutes=5))
     for now in (NOW + timedelta(minutes=6), NOW - timedelta(minutes=6)):
         with pytest.raises(ApiRejection) as caught:
-            SIGNED.check(sign_request(date), now)
+            authenticate(SIGNED, sign_request(date), now)
         times = f"{date}, and the sandbox's time is {now:%Y-%m-%dT%H:%M:%SZ}"
         assert caught.value.message == f"Date is outside the tolerance: {times}"
 
@@ -169,7 +169,7 @@ def test_date_is_accepted_as_other_languages_write_it(date: str) -> None:
 )
 def test_date_that_is_too_far_off_is_rejected_in_any_format(date: str) -> None:
     with pytest.raises(ApiRejection, match="Date is outside the tolerance"):
-        SIGNED.check(sign_request(date), NOW)
+        authenticate(SIGNED, sign_request(date), NOW)
 
 
 @pytest.mark.parametrize(
@@ -197,13 +197,13 @@ def test_date_without_zone_or_in_another_format_is_rejected(date: str) -> None:
     with pytest.raises(
         ApiRejection, match=r"Date must be ISO 8601 with a zone, such as "
     ):
-        SIGNED.check(sign_request(date), NOW)
+        authenticate(SIGNED, sign_request(date), NOW)
 
 
 @given(st.text(max_size=40))
 def test_any_date_is_accepted_or_rejected(date: str) -> None:
     with pytest.raises(ApiRejection, match="Date"):
-        SIGNED.check(sign_request(date), NOW)
+        authenticate(SIGNED, sign_request(date), NOW)
 
 
 def build_plain_request(**headers: str) -> ReceivedRequest:
@@ -214,36 +214,34 @@ def build_plain_request(**headers: str) -> ReceivedRequest:
 
 
 def test_authenticator_without_credentials_accepts_each_request() -> None:
-    Authenticator().check(build_plain_request(), NOW)
-    Authenticator().check(build_plain_request(API_Key="any"), NOW)
+    authenticate(Settings(), build_plain_request(), NOW)
+    authenticate(Settings(), build_plain_request(API_Key="any"), NOW)
 
 
 def test_authenticator_accepts_only_its_api_key() -> None:
-    authenticator = Authenticator(api_key="sandbox-key")
-    authenticator.check(build_plain_request(api_key="sandbox-key"), NOW)
+    settings = Settings(api_key="sandbox-key")
+    authenticate(settings, build_plain_request(api_key="sandbox-key"), NOW)
     for headers in ({}, {"API_Key": "other"}, {"API_Key": ""}, {"API_Key": "é"}):
         with pytest.raises(ApiRejection, match="API key"):
-            authenticator.check(build_plain_request(**headers), NOW)
+            authenticate(settings, build_plain_request(**headers), NOW)
 
 
 def test_unsigned_request_is_rejected_when_a_token_is_set() -> None:
     with pytest.raises(ApiRejection, match="API token is missing"):
-        SIGNED.check(build_plain_request(API_Key="any"), NOW)
+        authenticate(SIGNED, build_plain_request(API_Key="any"), NOW)
 
 
 def test_signed_request_is_checked_by_signature_others_by_key() -> None:
-    authenticator = Authenticator(
+    settings = Settings(
         api_key="k", api_token="sandbox-token", api_secret="example-api-secret"
     )
-    authenticator.check(build_plain_request(API_Key="k"), NOW)
-    authenticator.check(build_request(POST), NOW)
+    authenticate(settings, build_plain_request(API_Key="k"), NOW)
+    authenticate(settings, build_request(POST), NOW)
     with pytest.raises(ApiRejection, match="Signature"):
-        authenticator.check(build_request(POST, Signature="x", API_Key="k"), NOW)
+        authenticate(settings, build_request(POST, Signature="x", API_Key="k"), NOW)
 
 
 def test_repr_of_authenticator_and_request_hides_secrets() -> None:
-    authenticator = Authenticator(
-        api_key="canary", api_token="canary", api_secret="canary"
-    )
-    assert "canary" not in repr(authenticator)
+    settings = Settings(api_key="canary", api_token="canary", api_secret="canary")
+    assert "canary" not in repr(settings)
     assert "canary" not in repr(build_plain_request(API_Key="canary"))

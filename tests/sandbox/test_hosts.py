@@ -10,7 +10,12 @@ import pytest
 
 from aurpay_async import ConfigurationError
 from aurpay_async.sandbox import Sandbox
-from aurpay_async.sandbox._settings import HostPolicy, is_name, parse_host_policy
+from aurpay_async.sandbox._settings import (
+    HostPolicy,
+    Settings,
+    is_name,
+    parse_host_policy,
+)
 
 from ..support.loopback import Server, answering
 from .shop import call, create_order, open_shop, read_requests
@@ -38,7 +43,7 @@ def build_policy(host: str = "127.0.0.1", *callback_hosts: str) -> HostPolicy:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_loopback_hosts_need_no_allow_remote(host: str) -> None:
-    assert not parse_host_policy(host, (), allow_remote=False).is_remote
+    assert not parse_host_policy(Settings(host=host)).is_remote
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_loopback_hosts_need_no_allow_remote(host: str) -> None:
 def test_other_hosts_need_allow_remote(host: str) -> None:
     with pytest.raises(ConfigurationError, match="any machine of the network can read"):
         Sandbox(host=host)
-    assert parse_host_policy(host, (), allow_remote=True).is_remote
+    assert parse_host_policy(Settings(host=host, allow_remote=True)).is_remote
     Sandbox(host=host, allow_remote=True)
 
 
@@ -60,9 +65,9 @@ def test_other_hosts_need_allow_remote(host: str) -> None:
 )
 def test_invalid_host_is_rejected_as_host_and_callback_host(host: Any) -> None:
     with pytest.raises(ConfigurationError, match="host takes a name or an address"):
-        parse_host_policy(host, (), allow_remote=True)
+        parse_host_policy(Settings(host=host, allow_remote=True))
     with pytest.raises(ConfigurationError, match="callback_hosts takes a name or an"):
-        parse_host_policy("::1", [host], allow_remote=True)
+        parse_host_policy(Settings(callback_hosts=[host]))
 
 
 @pytest.mark.parametrize("hosts", ["shop.test", 7, None])
@@ -238,7 +243,7 @@ def test_callbacks_are_allowed_to_loopback_and_named_hosts(
 ) -> None:
     hosts = ("Shop.Test", "192.168.1.5", "2001:DB8::1")
     assert (
-        parse_host_policy("::1", hosts, allow_remote=False).allows_callback_to(host)
+        parse_host_policy(Settings(callback_hosts=hosts)).allows_callback_to(host)
         is allowed
     )
 
