@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from .._api.payment_models import NewPayment
 from .._client import AurpayClient
 from .._core.events import CallEvent
+from .._core.json import pick
 from ..errors import (
     APIError,
     AurpayError,
@@ -35,7 +36,7 @@ from ..errors import (
     UntrustedOrderError,
 )
 from . import FAILED, OUTCOME_UNKNOWN, USAGE
-from ._output import TEXT, Output, Row, amount, moment, pick, without_passwords
+from ._output import TEXT, Output, Row, amount, moment, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cached_property, partial
 from io import StringIO
 from select import select
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import attrs
 from cyclopts import Parameter
@@ -50,11 +50,6 @@ _PASSWORD: Final = re.compile(r"(?<=://)[^\s'\"]*@|(?<=password=)[^\s'\"&]+")
 def without_passwords(text: str) -> str:
     """Return `text` with stars in place of the user and the password of each URL."""
     return _PASSWORD.sub(lambda found: _STARS + "@" * found[0].endswith("@"), text)
-
-
-def pick(record: object, names: str) -> dict[str, Any]:
-    """Return attributes of a record by name, in the order of `names`."""
-    return {name: getattr(record, name) for name in names.split()}
 
 
 def to_json(members: Mapping[str, object]) -> str:

@@ -9,8 +9,9 @@ import attrs
 
 from .._api.lightning_order import LightningOrder
 from .._client import AurpayClient
+from .._core.json import pick
 from ..bolt11 import backend
-from ._output import Row, amount, moment, pick, when
+from ._output import Row, amount, moment, when
 
 if TYPE_CHECKING:
     from collections.abc import (

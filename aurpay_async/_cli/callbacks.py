@@ -21,6 +21,7 @@ from yarl import URL
 
 from .._client.options import require_origin
 from .._core.clock import SystemClock
+from .._core.json import pick
 from .._core.secrets import secret_from_env
 from .._core.urls import (
     UrlError,
@@ -37,7 +38,7 @@ from ..sandbox._settings import HostPolicy
 from ..testing import sign_callback
 from . import FAILED
 from ._options import Flag, Port, ask_for_callback_keys, doc
-from ._output import TEXT, Output, Row, pick, redacted
+from ._output import TEXT, Output, Row, redacted
 from .sandbox import (
     AskOption,
     PostCallbacksOption,

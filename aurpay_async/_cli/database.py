@@ -7,13 +7,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
+from .._core.json import pick
 from .._core.secrets import database_from_env
 from .._db.engine import Database
 from .._db.migrations import read_schema, upgrade
 from ..errors import ConfigurationError
 from . import FAILED
 from ._options import DatabaseOption
-from ._output import TEXT, Output, Row, pick, without_passwords
+from ._output import TEXT, Output, Row, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -14,13 +14,14 @@ from .._api.payment_models import Transaction
 from .._client import AurpayClient
 from .._client.lost_orders import OrderQuery
 from .._core.clock import SystemClock
+from .._core.json import pick
 from ..bolt11._qr import segments
 from ..errors import InvalidRequestError, shown
 from . import FAILED
 from . import _options as opt
 from . import _views as views
 from ._errors import open_client
-from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time, pick
+from ._output import TEXT, Output, Row, countdown, moment, open_page, parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime

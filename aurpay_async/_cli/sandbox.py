@@ -19,6 +19,7 @@ from aiohttp import web
 from cyclopts import Parameter
 
 from .._client.options import auth_from_env
+from .._core.json import pick
 from .._core.secrets import secret_from_env
 from .._core.urls import is_loopback, parse_origin, without_query
 from ..bolt11._qr import segments
@@ -39,7 +40,7 @@ from ._options import (
     callback_key_from_env,
     doc,
 )
-from ._output import TEXT, Output, Row, moment, parse_time, pick, span
+from ._output import TEXT, Output, Row, moment, parse_time, span
 from ._views import order_members, show_order
 
 if TYPE_CHECKING:

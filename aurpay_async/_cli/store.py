@@ -19,6 +19,7 @@ from cyclopts import validators
 
 from .._client import AurpayClient
 from .._core.clock import SystemClock
+from .._core.json import pick
 from .._db.migrations import fits
 from ..callbacks.sql import SqlInbox
 from ..errors import AurpayError, InvalidRequestError, UnknownOrderError, shown
@@ -30,7 +31,7 @@ from ..orders._recording import resolve
 from ..orders._repository import Repository, Rows, read_history
 from . import FAILED
 from ._options import DatabaseOption, Flag, Plan, confirm, doc, require_terminal
-from ._output import TEXT, Output, Row, moment, pick, until, when, without_passwords
+from ._output import TEXT, Output, Row, moment, until, when, without_passwords
 from ._views import detail_members, detail_rows, show_rows
 from .database import open_database, upgrade_needed
 

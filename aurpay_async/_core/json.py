@@ -130,6 +130,11 @@ _scan_json: Callable[[str, int], tuple[object, int]] = cast(
 ).scan_once
 
 
+def pick(record: object, names: str) -> dict[str, Any]:
+    """Return attributes of a record by name, in the order of `names`."""
+    return {name: getattr(record, name) for name in names.split()}
+
+
 def dump_json(value: object) -> str:
     """Return `value` as JSON in ASCII that is read back as equal.
 

@@ -31,6 +31,7 @@ import attrs
 from multidict import CIMultiDict
 from yarl import URL
 
+from .._core.json import pick
 from .._core.urls import UrlError, parse_origin
 from ..errors import ConfigurationError, shown
 from ._responses import notification
@@ -234,11 +235,7 @@ class CallbackSender:
         status, error = await self._attempt(callback, is_lost=is_lost)
         sent = SentCallback(
             order_id=callback.order.order_id,
-            kind=callback.kind,
-            method=callback.method,
-            url=callback.url,
-            headers=callback.headers,
-            body=callback.body,
+            **pick(callback, "kind method url headers body"),
             status=status,
             error=error,
             sent_at=sent_at,

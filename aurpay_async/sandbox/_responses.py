@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from .._core.json import dump_json
+from .._core.json import dump_json, pick
 from .._core.urls import escape_control
 from ._ledger import fee_of, tx_id_of
 from ._models import COINS
@@ -42,25 +42,21 @@ USER_ID: Final = "mct-5a9db0c5a9db"
 
 def created(order: SandboxOrder, amounts: Amounts, base_url: str) -> dict[str, object]:
     numbers = amounts == "number"
-    data: dict[str, object] = {
-        "order_id": order.order_id,
-        "status": order.status,
+    # Only the example with strings has these two.
+    more = {"payment_addr": order.payment_secret, "currency": "BTC-LN"}
+    return {
+        **pick(order, "order_id status"),
         "amount": order.amount if numbers else f"{order.amount:f}",
         "create_time": _time(order.created_at),
         "payment_request": order.invoice,
         "pay_url": _pay_url(order, base_url),
+        **({} if numbers else more),
     }
-    if not numbers:  # only the example with strings has these two
-        data["payment_addr"] = order.payment_secret
-        data["currency"] = "BTC-LN"
-    return data
 
 
 def payment(order: SandboxOrder, base_url: str) -> dict[str, object]:
     return {
-        "order_id": order.order_id,
-        "status": order.status,
-        "amount": order.amount,
+        **pick(order, "order_id status amount"),
         "create_time": _time(order.created_at),
         "vs_currency": order.currency,
         "vs_price": order.price,
@@ -77,9 +73,7 @@ def detail(order: SandboxOrder) -> dict[str, object]:
         "order_id": order.order_id,
         "order_type": "ORDER",
         "platform": "AURPAY",
-        "status": order.status,
-        "chain": order.chain,
-        "chain_name": order.chain_name,
+        **pick(order, "status chain chain_name"),
         "currency": order.coin,
         "amount": f"{order.amount:f}",
         "vs_price": f"{order.price:f}",
@@ -115,12 +109,8 @@ def notification(order: SandboxOrder) -> dict[str, object]:
 
 def refund_info(order: SandboxOrder) -> dict[str, object]:
     """Return the amount that can be refunded; a number, as documented."""
-    return {
-        "order_id": order.order_id,
-        "chain": order.chain,
-        "currency": order.coin,
-        "amount": order.amount,
-    }
+    chain = pick(order, "order_id chain")
+    return {**chain, "currency": order.coin, "amount": order.amount}
 
 
 def refunded(order: SandboxOrder) -> dict[str, object]:
@@ -137,8 +127,7 @@ def transaction(row: SandboxTransaction) -> dict[str, object]:
     """Return a transaction, in which each value is a string or null."""
     return {
         "user_id": USER_ID,
-        "tx_id": row.tx_id,
-        "tx_type": row.tx_type,
+        **pick(row, "tx_id tx_type"),
         "status": "SUCCESS",
         "chain": row.chain,
         "currency": row.coin,
@@ -195,8 +184,7 @@ def checkout(order: SandboxOrder, *, qr: bool) -> View:
     return {
         **_row(order),
         "sat": int(order.amount * _SATOSHI_PER_BTC),
-        "invoice": order.invoice,
-        "address": order.address,
+        **pick(order, "invoice address"),
         "qr": qr and order.is_lightning,
         "life": (order.expires_at - order.created_at).total_seconds(),
         "late": order.was_overdue,
@@ -267,9 +255,7 @@ def request(request: ReceivedRequest) -> View:
 
 def callback(sent: SentCallback) -> View:
     return {
-        "order_id": sent.order_id,
-        "kind": sent.kind,
-        "method": sent.method,
+        **pick(sent, "order_id kind method"),
         "url": escape_hidden(sent.url),
         "headers": [escape_hidden(name) for name, _ in sent.headers],
         "size": len(sent.body),

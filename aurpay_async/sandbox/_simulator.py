@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import attrs
 
+from .._core.json import pick
 from .._core.urls import without_query
 from ..errors import ConfigurationError
 from ._callbacks import CallbackSender, SentCallback, has_callback_url
@@ -255,12 +256,9 @@ class Simulator:
             self.subscriber(
                 Activity(
                     at=sent.sent_at,
-                    kind=sent.kind,
-                    method=sent.method,
+                    **pick(sent, "kind method status order_id"),
                     target=sent.url,
-                    status=sent.status,
                     problem=sent.error and escape_hidden(sent.error),
-                    order_id=sent.order_id,
                 )
             )
 
