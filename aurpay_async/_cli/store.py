@@ -174,6 +174,9 @@ def _attempt_rows(
     yield _inbox_row(attempt, inbox, now)
 
 
+#: States in which a payer has seen the invoice, and can still pay it.
+_SHOWN: Final = (_State.PAYABLE, _State.OVERDUE)
+
 #: The mark of a state; the others have none.
 _VERDICTS: Final[Mapping[AttemptState, Verdict]] = {
     _State.PAID: "ok",
@@ -606,10 +609,8 @@ def _resolution_plan(decision: _Decision) -> Plan:
         if record.paid_attempt_id is not None:
             effect = "a duplicate payment, to be refunded"
         rows.append(Row("effect", effect, "warning"))
-        # A payer has seen the invoices of these orders, and can still pay them.
-        others = (_State.PAYABLE, _State.OVERDUE)
         for other in record.attempts:
-            if other.state in others and other is not attempt:
+            if other.state in _SHOWN and other is not attempt:
                 ends = f"can be paid until {until(other.payable_until, record.now)}"
                 effect = f"{other.order_id} {ends}; its payment would be a duplicate"
                 rows.append(Row("other order", effect, "warning"))
