@@ -30,6 +30,7 @@ from aurpay_async.sandbox import Sandbox
 from docs.pictures._architecture import LAYERS
 from docs.pictures._drawings import DRAWINGS
 
+from .support.aioresponses_compat import allow_aioresponses
 from .support.loop_time import advance_loop
 from .test_payments import PAID
 
@@ -69,6 +70,8 @@ filterwarnings =
     ignore:Using `httpx` with `starlette.testclient` is deprecated
     ignore:The anyio.abc.BlockingPortal alias is deprecated
 """
+#: The plugin of pytest-asyncio, and that of anyio, which has to be loaded after it.
+ASYNCIO, ANYIO = "-p pytest_asyncio.plugin", "-p anyio.pytest_plugin"
 #: Public modules with classes, but for the adapters: docs/frameworks.md has a program
 #: for each of them.
 MODULES_WITH_CLASSES = (
@@ -123,7 +126,12 @@ def run_as_tests(example: Example) -> None:
     """Run the tests of a page with pytest, beside the files that they import."""
     folder: Path = example.namespace["folder"]
     (folder / "test_page.py").write_text(example.parsed, encoding="utf-8")
-    (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
+    settings = SETTINGS
+    if "pytest.mark.a" in example.parsed:
+        settings = settings.replace("auto", "strict").replace(
+            ASYNCIO, f"{ASYNCIO} {ANYIO}"
+        )
+    (folder / "pytest.ini").write_text(settings, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--disable-plugin-autoload"]
     done = subprocess.run(
         command, cwd=folder, check=False, capture_output=True, text=True
@@ -179,6 +187,8 @@ def test_an_example_runs_and_prints_what_it_shows(
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    if "import aioresponses\n" in example.parsed:
+        allow_aioresponses(monkeypatch)
     example.namespace["folder"] = tmp_path
     write_files(example, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

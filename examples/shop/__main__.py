@@ -61,7 +61,9 @@ async def with_sandbox() -> None:
     sandbox = Sandbox(port=SANDBOX_PORT, db="shop-sandbox.db", speed=1)
     async with sandbox, sandbox.client(reference_key=key) as aurpay:
         verifier = CallbackVerifier(
-            secrets=[sandbox.callback_secret], reference_key=key
+            secrets=[sandbox.callback_secret],
+            tokens=[sandbox.callback_token],
+            reference_key=key,
         )
         shop = Shop(
             aurpay,

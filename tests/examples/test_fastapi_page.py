@@ -34,9 +34,9 @@ def find_block(word: str) -> str:
     return str(found)
 
 
-def test_complete_shop_has_at_most_sixty_five_lines_of_code() -> None:
+def test_complete_shop_has_at_most_seventy_five_lines_of_code() -> None:
     lines = [line.strip() for line in find_block("# shop.py\n").splitlines()]
-    assert len([one for one in lines if one and not one.startswith("#")]) <= 65
+    assert len([one for one in lines if one and not one.startswith("#")]) <= 75
 
 
 def write_shop(folder: Path, url: str) -> None:
@@ -101,6 +101,7 @@ async def test_shop_on_postgresql_survives_an_outage_of_its_database_and_a_kill(
             postgresql.stop()
             try:
                 await ask("POST", f"{shop}/carts/2/pay", wanted=503)
+                await ask("GET", f"{shop}/shipments", wanted=503)
                 # Aurpay calls back while the database is down, and again later.
                 sandbox.callback_faults.push("retry; times=100; seconds=0.2")
                 paying = asyncio.create_task(sandbox.pay(first["order_id"]))

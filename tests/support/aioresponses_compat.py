@@ -34,10 +34,15 @@ class _Response(aiohttp.ClientResponse):
         super().__init__(*args, **kwargs)
 
 
+def allow_aioresponses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let aioresponses work with any version of aiohttp during a test."""
+    if NEEDED:
+        monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+
+
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses.aioresponses]:
     """Yield aioresponses, for any version of aiohttp."""
-    if NEEDED:
-        monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+    allow_aioresponses(monkeypatch)
     with aioresponses.aioresponses() as mock:
         yield mock
