@@ -198,11 +198,11 @@ def show_failure(
 
 
 def _show(
-    output: Output, members: dict[str, object], title: str, rows: Iterable[Row]
+    output: Output, members: Mapping[str, object], title: str, rows: Iterable[Row]
 ) -> None:
     """Show a failure, on standard error if standard output cannot be written."""
     try:
-        output.json("error", **_NO_ERROR | members)
+        output.json("error", **{**_NO_ERROR, **members})
     except OSError:
         output = Output("text")
     with suppress(OSError):  # the exit code says it, too

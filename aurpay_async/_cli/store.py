@@ -328,7 +328,7 @@ async def list_for_review(
 
 def _to_decide(attempt: Attempt, attempts: Sequence[Attempt]) -> str:
     """Return the candidates of an attempt, and which of them others have as well."""
-    found = []
+    found: list[str] = []
     for order_id, status in attempt.candidates.items():
         others = [one for one in attempts if order_id in one.candidates]
         shared = ", ".join(one.reference for one in others if one is not attempt)

@@ -334,7 +334,9 @@ def _other_order(callback: CallbackRequest) -> bytes:
     return to_json(fields)
 
 
-def _post(body: Callable[[CallbackRequest], bytes]) -> Callable[..., dict[str, Any]]:
+def _post(
+    body: Callable[[CallbackRequest], bytes],
+) -> Callable[[CallbackRequest], dict[str, Any]]:
     return lambda callback: {"method": "POST", "body": body(callback)}
 
 
