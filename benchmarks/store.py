@@ -281,7 +281,8 @@ async def count_round_trips(url: str) -> list[Figure]:
 def measure_contention(kind: str, url: str, crowd: Crowd) -> Row:
     """Measure the p95 of the calls of many workers against that of a single worker."""
     rounds, processes, workers, orders = crowd
-    alone, together = [], []
+    alone: list[float] = []
+    together: list[float] = []
     for _ in range(rounds):
         alone.append(_p95(run_contenders(url, 1, 1, orders * 16)))
         together.append(_p95(run_contenders(url, processes, workers, orders)))
