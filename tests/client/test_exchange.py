@@ -8,7 +8,6 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
-import aiohttp.http_writer
 import attrs
 import pytest
 
@@ -199,9 +198,10 @@ def without_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_other_serializer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        _exchange, "_serialize_headers", lambda *_: b"GET / HTTP/1.1\n\n"
-    )
+    def serialize(_line: str, _headers: object) -> bytes:
+        return b"GET / HTTP/1.1\n\n"
+
+    monkeypatch.setattr(_exchange, "_serialize_headers", serialize)
 
 
 @pytest.mark.usefixtures("_forget_aiohttp")
