@@ -42,6 +42,8 @@ whether it may exist at Aurpay.
 
 from __future__ import annotations
 
+import copyreg
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -79,7 +81,8 @@ class AurpayError(Exception):
     All of them can be pickled and copied with every field.
     """
 
-    #: Stable identifier for programs; the message is for people and may change.
+    #: Stable identifier for programs; the message is for people and may change. Each
+    #: class has its own: ``invalid_request`` is that of `InvalidRequestError`.
     code: ClassVar[str] = "aurpay_error"
 
     #: Whether the request was sent, rejected, or may have taken effect.
@@ -106,6 +109,12 @@ class AurpayError(Exception):
     #: and with the reference and `order_id` if they are known.
     writes: bool | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__ == __name__ and "code" not in vars(cls):
+            name = cls.__name__.removesuffix("Error")
+            cls.code = re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
     @property
     def may_have_succeeded(self) -> bool:
         """Return whether the call may have taken effect at Aurpay despite this error.
@@ -128,20 +137,8 @@ class AurpayError(Exception):
         # The default calls the class with `args` alone, and our constructors have
         # required keyword arguments. A cause of another library may not be picklable.
         cause = self.__cause__ if isinstance(self.__cause__, AurpayError) else None
-        return _rebuild, (type(self), self.args, self.__dict__.copy(), cause)
-
-
-def _rebuild(
-    cls: type[AurpayError],
-    args: tuple[object, ...],
-    fields: dict[str, object],
-    cause: AurpayError | None,
-) -> AurpayError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(fields)
-    error.__cause__ = cause
-    return error
+        state = {**self.__dict__, "args": self.args, "__cause__": cause}
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
 
 def format_facts(facts: Mapping[str, str | None]) -> str:
@@ -170,13 +167,9 @@ _MAX_MESSAGE: Final = 1000
 class ConfigurationError(AurpayError, ValueError):
     """The client was set up wrong, or is used after it was closed."""
 
-    code = "configuration"
-
 
 class InvalidRequestError(AurpayError, ValueError):
     """An argument is invalid, and nothing was sent."""
-
-    code = "invalid_request"
 
     #: Name of the invalid argument.
     field: str
@@ -191,8 +184,6 @@ class InvalidRequestError(AurpayError, ValueError):
 
 class TransportError(AurpayError):
     """No usable response was received."""
-
-    code = "transport"
 
     #: Whether a retry cannot help (an invalid certificate).
     final: bool = False
@@ -216,8 +207,6 @@ class TransportError(AurpayError):
 class ConnectError(TransportError):
     """No connection: DNS failure, refused, unreachable, TLS failure."""
 
-    code = "connect"
-
 
 class RequestTimeoutError(TransportError, TimeoutError):
     """No complete response within the timeout."""
@@ -228,19 +217,13 @@ class RequestTimeoutError(TransportError, TimeoutError):
 class ConnectTimeoutError(ConnectError, RequestTimeoutError):
     """No connection within the timeout, waiting for the connection pool included."""
 
-    code = "connect_timeout"
-
 
 class ConnectionLostError(TransportError):
     """The connection was lost, or the response is not HTTP."""
 
-    code = "connection_lost"
-
 
 class APIError(AurpayError):
     """Aurpay rejected the request, or failed."""
-
-    code = "api"
 
     def __init__(
         self,
@@ -270,31 +253,21 @@ class APIError(AurpayError):
 class AuthenticationError(APIError):
     """401: the key, token or signature was rejected."""
 
-    code = "authentication"
-
 
 class PermissionDeniedError(APIError):
     """403: the credentials are valid, but do not permit this request."""
-
-    code = "permission_denied"
 
 
 class NotFoundError(APIError):
     """404: the requested object does not exist."""
 
-    code = "not_found"
-
 
 class RateLimitedError(APIError):
     """429: too many requests; see ``retry_after``."""
 
-    code = "rate_limited"
-
 
 class ServerError(APIError):
     """5xx: Aurpay failed to process the request."""
-
-    code = "server"
 
 
 class InvalidResponseError(AurpayError):
@@ -303,7 +276,6 @@ class InvalidResponseError(AurpayError):
     If the call was to create an order, the order may exist.
     """
 
-    code = "invalid_response"
     outcome = RequestOutcome.UNKNOWN
 
     def __init__(
@@ -330,8 +302,6 @@ class UntrustedOrderError(InvalidResponseError):
     If the invoice is invalid, the :class:`InvoiceError` is the ``__cause__``.
     """
 
-    code = "untrusted_order"
-
     def __init__(
         self, problem: str, *, check: str, order_id: str, status: int, body: bytes
     ) -> None:
@@ -351,7 +321,6 @@ class OrderMismatchError(AurpayError):
     It has another price, currency or amount, or belongs to another attempt.
     """
 
-    code = "order_mismatch"
     outcome = RequestOutcome.UNKNOWN
 
     def __init__(self, problem: str, *, order_id: str) -> None:
@@ -365,19 +334,13 @@ class PaymentPendingError(AurpayError, TimeoutError):
     The order is still valid: wait again, or show it again.
     """
 
-    code = "payment_pending"
-
 
 class InvoiceError(AurpayError):
     """A string is not an invoice that can be paid."""
 
-    code = "invoice"
-
 
 class InvoiceDecodeError(InvoiceError):
     """The string cannot be decoded as a BOLT #11 invoice."""
-
-    code = "invoice_decode"
 
     def __init__(self, problem: str, *, position: int) -> None:
         super().__init__(f"{problem} (at character {position})")
@@ -387,8 +350,6 @@ class InvoiceDecodeError(InvoiceError):
 
 class InvoiceInvalidError(InvoiceError):
     """The invoice can be decoded, but breaks a rule."""
-
-    code = "invoice_invalid"
 
     def __init__(self, problem: str, *, rule: str) -> None:
         super().__init__(f"{problem} (rule {rule!r})")
@@ -403,8 +364,6 @@ class CallbackError(AurpayError):
     value. Do not send it to the client that made the request.
     """
 
-    code = "callback"
-
     def __init__(self, problem: str, *, rule: str) -> None:
         super().__init__(f"{problem} (rule {rule!r})")
         #: Stable name of the check that failed.
@@ -414,31 +373,21 @@ class CallbackError(AurpayError):
 class CallbackSignatureError(CallbackError):
     """Token or signature are missing, malformed, or not Aurpay's."""
 
-    code = "callback_signature"
-
 
 class CallbackStaleError(CallbackError):
     """The callback was signed too long ago, or in the future."""
-
-    code = "callback_stale"
 
 
 class ClaimExpiredError(CallbackError):
     """The lease of a claim ran out: another process may handle the notification."""
 
-    code = "claim_expired"
-
 
 class CallbackReferenceError(CallbackError):
     """The reference token belongs to another shop, callback kind, order or price."""
 
-    code = "callback_reference"
-
 
 class OrderStoreError(AurpayError):
     """The order store cannot return or record an order. No request was sent for it."""
-
-    code = "order_store"
 
     def __init__(self, problem: str, *, reference: str | None = None) -> None:
         super().__init__(problem)
@@ -448,8 +397,6 @@ class OrderStoreError(AurpayError):
 
 class ReferenceConflictError(OrderStoreError, ValueError):
     """The order of a reference has another price or currency."""
-
-    code = "reference_conflict"
 
     def __init__(self, reference: str, *, stored: str, requested: str) -> None:
         super().__init__(
@@ -470,16 +417,12 @@ class AlreadyPaidError(OrderStoreError):
     The response to the call that created the order was lost, or failed a check.
     """
 
-    code = "already_paid"
-
 
 class PaymentNeedsReviewError(OrderStoreError):
     """A reference was reported as paid, and the order is not identified yet.
 
     Until then no other order is created: see `OrderStore.needs_review`.
     """
-
-    code = "payment_needs_review"
 
 
 class OrderNotReadyError(OrderStoreError):
@@ -490,14 +433,11 @@ class OrderNotReadyError(OrderStoreError):
     Aurpay delivers the callback again.
     """
 
-    code = "order_not_ready"
     retryable = True
 
 
 class UnknownOrderError(OrderStoreError, LookupError):
     """The order is not in the order store."""
-
-    code = "unknown_order"
 
 
 class StoreUnavailableError(OrderStoreError):
@@ -509,7 +449,6 @@ class StoreUnavailableError(OrderStoreError):
     if the response to it was lost. The same call can be repeated.
     """
 
-    code = "store_unavailable"
     retryable = True
 
 

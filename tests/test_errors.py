@@ -209,3 +209,25 @@ def test_untrusted_values_are_escaped_and_shortened_in_messages(
     text: object, shown: str
 ) -> None:
     assert errors.shown(text) == shown
+
+
+def test_each_error_has_the_documented_code() -> None:
+    """Programs compare codes, so renaming a class may not change one."""
+    codes = """
+    aurpay_error configuration invalid_request transport connect connect_timeout
+    timeout connection_lost api authentication permission_denied not_found rate_limited
+    server invalid_response untrusted_order order_mismatch payment_pending invoice
+    invoice_decode invoice_invalid callback callback_signature callback_stale
+    claim_expired callback_reference order_store reference_conflict already_paid
+    payment_needs_review order_not_ready unknown_order store_unavailable
+    """
+    assert {kind.code for kind in find_error_classes()} | {"aurpay_error"} == {
+        *codes.split()
+    }
+
+
+def test_a_subclass_of_a_program_has_the_code_of_its_base() -> None:
+    class OwnError(errors.ConnectError):
+        pass
+
+    assert OwnError.code == "connect"
