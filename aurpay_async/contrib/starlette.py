@@ -143,8 +143,8 @@ def verified_callback(
         ... async def paid(event: Annotated[CallbackEvent, Depends(verified)]) -> str:
         ...     return event.reference
 
-    A rejected request is answered with 401. The other arguments are those of
-    `callback_route`.
+    `verifier` verifies the request; a rejected one is answered with 401. The other
+    arguments are those of `callback_route`.
 
     Raises:
         ConfigurationError: if `public_base_url` or `kind` is invalid.
