@@ -7,6 +7,7 @@ shop's.
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
@@ -19,7 +20,7 @@ from .._api.arguments import (
     without_traceback,
 )
 from .._api.checks import is_misrouted
-from .._core.http import parse_http_date, replace
+from .._core.http import parse_http_date
 from .._core.money import parse_btc
 from ..errors import InvalidRequestError, UntrustedOrderError
 from ._base import BaseClient, attach_recovery_hint
@@ -112,7 +113,9 @@ def sign_reference(order: _New, signer: ReferenceSigner | None) -> _New:
                 is_callback=True,
                 allow_http=order.allow_http,
             )
-    return replace(order, **changes)
+    signed = copy(order)
+    vars(signed).update(changes)
+    return signed
 
 
 class CreateMethods(BaseClient):

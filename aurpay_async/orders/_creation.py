@@ -31,7 +31,6 @@ from .._api.checks import own_order_id
 from .._api.models import OrderStatus
 from .._client.retry import RetryPolicy
 from .._core.events import count, log_fields
-from .._core.http import replace
 from .._db.engine import execute
 from ..callbacks._identity import new_attempt_id
 from ..callbacks._processor import check_platform_order
@@ -418,7 +417,8 @@ class OrderOpener:
             await self._transition(attempt, AttemptState.REJECTED)
             return None
         try:
-            new_order = replace(request, attempt_id=attempt.attempt_id)
+            new_order = copy(request)
+            vars(new_order)["attempt_id"] = attempt.attempt_id
             created = await client._create(new_order)  # noqa: SLF001
             order = await client._confirm(created)  # noqa: SLF001
         except AurpayError as error:
