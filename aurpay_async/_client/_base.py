@@ -7,6 +7,7 @@ payer the invoice of another cart. Order detail has the price.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
 import attrs
@@ -16,7 +17,7 @@ from .._api.checks import SKIPPED, check_read_back
 from .._api.models import KNOWN_STATUSES, OrderStatus
 from .._core.clock import wall_time_at
 from .._core.events import CallEvent, error_and_outcome, log_fields
-from .._core.http import Effect, Timeouts
+from .._core.http import Effect
 from ..errors import (
     AurpayError,
     InvalidResponseError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from .._core.clock import Clock
     from .._core.events import Instrumentation
-    from .._core.http import Request, Response, Transport
+    from .._core.http import Request, Response
     from .._core.secrets import Secret
     from ..callbacks._identity import ReferenceSigner
     from .polling import PollingLane
@@ -106,7 +107,7 @@ class BaseClient:
         parse: Callable[[Response], _T],
         *,
         complete: Callable[[AurpayError], None] | None = None,
-        transport: Transport | None = None,
+        limit_s: float = inf,
     ) -> _T:
         """Send `request`, and return the record that `parse` makes of the response.
 
@@ -114,7 +115,7 @@ class BaseClient:
             request: The request.
             parse: Return the record, or raise.
             complete: Adds to an error the data of the calling method, before the event.
-            transport: Used instead of the client's own.
+            limit_s: Seconds for all attempts, if the client's timeouts are longer.
 
         Raises:
             AurpayError: with `attempts`, `sent_at` and `retryable` filled in.
@@ -122,7 +123,7 @@ class BaseClient:
         began = self._clock.monotonic()
         response: Response | None = None
         try:
-            response = await (transport or self._transport).send(request)
+            response = await self._transport.send(request, limit_s)
             record = parse(response)
         except AurpayError as error:
             self._complete(error, request, response, began)
@@ -225,26 +226,19 @@ class BaseClient:
 
     async def _read_new_order(self, order_id: str) -> tuple[Response, Order]:
         """Return Aurpay's order detail; query again if it lacks this order alone."""
-        try:
-            return await self._read_order(order_id)
-        except NotFoundError:
-            if not self._seen.have_details:
-                raise
-        await self._clock.sleep(_READ_AGAIN_S)
-        return await self._read_order(order_id)
-
-    async def _read_order(self, order_id: str) -> tuple[Response, Order]:
-        """Return Aurpay's order detail, within `READ_BACK_S`."""
-        limits = Timeouts(
-            connect=READ_BACK_S,
-            attempt=min(READ_BACK_S, self._transport.attempt_s),
-            call=min(READ_BACK_S, self._transport.call_s),
-        )
-        return await self._send(
-            _orders_api.build_get_order(order_id),
-            lambda response: (response, _orders_api.read_order(response)),
-            transport=self._transport.with_options(limits, None),
-        )
+        is_repeated = False
+        while True:
+            try:
+                return await self._send(
+                    _orders_api.build_get_order(order_id),
+                    lambda response: (response, _orders_api.read_order(response)),
+                    limit_s=READ_BACK_S,
+                )
+            except NotFoundError:
+                if is_repeated or not self._seen.have_details:
+                    raise
+            is_repeated = True
+            await self._clock.sleep(_READ_AGAIN_S)
 
     def _untrusted(
         self,

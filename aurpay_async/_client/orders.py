@@ -145,7 +145,9 @@ class OrderMethods(BaseClient):
             iterate_orders=lambda: self.iter_orders(size=_lost_orders.PAGE_SIZE),
             get_order=self.get_order,
             known=known,
-            attempt_s=max(_lost_orders.LONGEST_ATTEMPT_S, self._transport.attempt_s),
+            attempt_s=max(
+                _lost_orders.LONGEST_ATTEMPT_S, self._transport.timeouts.attempt
+            ),
         )
 
     async def get_refund(self, order_id: str) -> RefundInfo:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from functools import partial
 from importlib import import_module
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 from weakref import finalize
 
@@ -233,16 +235,6 @@ class RetryingTransport:
     instrumentation: Instrumentation
     jitter: Callable[[], float] = _random
 
-    @property
-    def attempt_s(self) -> float:
-        """Seconds that one attempt may take."""
-        return self.timeouts.attempt
-
-    @property
-    def call_s(self) -> float:
-        """Seconds that all attempts and the pauses between them may take."""
-        return self.timeouts.call
-
     def with_options(
         self,
         timeouts: Timeouts | None = None,
@@ -260,24 +252,30 @@ class RetryingTransport:
             jitter=self.jitter,
         )
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, limit_s: float = inf) -> Response:
         """Send until an attempt succeeds, or must not be repeated.
+
+        Args:
+            request: The request.
+            limit_s: Seconds for all attempts, if `timeouts` has more.
 
         Raises:
             AurpayError: the error of the last attempt, with `attempts`, `sent_at` and
                 `retryable` filled in.
         """
-        budget = self.budget
+        budget, timeouts = self.budget, self.timeouts
         budget.tokens = min(budget.CAPACITY, budget.tokens + 1)
         began = self.clock.monotonic()
-        deadline, connect = began + self.timeouts.call, self.timeouts.connect
+        deadline = began + min(timeouts.call, limit_s)
+        connect = min(timeouts.connect, limit_s)
         for attempt in count(1):
-            timeout = min(self.timeouts.attempt, deadline - began)
+            timeout = min(timeouts.attempt, limit_s, deadline - began)
             # Until the transport knows more.
             request.progress.outcome = RequestOutcome.UNKNOWN
             try:
                 if (timeout, connect) != (request.timeout, request.connect_timeout):
-                    request = request.with_timeouts(timeout, connect)
+                    request = copy(request)
+                    vars(request).update(timeout=timeout, connect_timeout=connect)
                 response = await self.inner.send(request)
                 if not 200 <= response.status < 300:
                     self._raise_status(request, response)

@@ -83,7 +83,7 @@ class Timeouts:
 _T = TypeVar("_T")
 
 
-def replace(record: _T, **changes: object) -> _T:
+def _replace(record: _T, **changes: object) -> _T:
     """Return a copy of a record with a dict; the changes are not validated."""
     copy = object.__new__(type(record))
     copy.__dict__.update(record.__dict__, **changes)
@@ -128,13 +128,9 @@ class Request:
     #: State of the call that this request was built for; all copies share it.
     progress: Progress = attrs.field(factory=Progress, init=False, eq=False, repr=False)
 
-    def with_timeouts(self, timeout: float, connect_timeout: float) -> Request:
-        """Return a copy with other timeouts."""
-        return replace(self, timeout=timeout, connect_timeout=connect_timeout)
-
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return a copy with additional headers."""
-        return replace(self, headers={**self.headers, **headers})
+        return _replace(self, headers={**self.headers, **headers})
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -156,11 +152,11 @@ class Response:
 
     def with_attempts(self, attempts: int, sent_at: datetime) -> Response:
         """Return a copy, as the response to a later attempt."""
-        return replace(self, attempts=attempts, sent_at=sent_at)
+        return _replace(self, attempts=attempts, sent_at=sent_at)
 
     def with_body(self, body: bytes) -> Response:
         """Return a copy with another body."""
-        return replace(self, body=body)
+        return _replace(self, body=body)
 
     @property
     def is_success(self) -> bool:

@@ -128,7 +128,8 @@ class OrderStore:
         self._client = client
         clock = clock or client._clock  # noqa: SLF001
         self._repository = Repository(client, Rows(self._database, clock), clock)
-        self._order_opener = OrderOpener(self._repository, client._transport.call_s)  # noqa: SLF001
+        call_s = client._transport.timeouts.call  # noqa: SLF001
+        self._order_opener = OrderOpener(self._repository, call_s)
         self._runner = Runner(clock)
         self._schema_checked = False
 

@@ -21,6 +21,7 @@ from aurpay_async import (
     OrderQuery,
     RequestOutcome,
     RetryPolicy,
+    Timeouts,
     UntrustedOrderError,
 )
 from aurpay_async.testing import FakeClock, MemoryTransport
@@ -195,6 +196,7 @@ async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -
     clock, limits = FakeClock(NOW), list[float]()
 
     def slow(request: Any) -> Response:
+        assert request.connect_timeout == 3
         limits.append(request.timeout)
         clock.advance(1)
         raise ConnectionLostError("reset")
@@ -206,6 +208,16 @@ async def test_a_read_back_takes_three_seconds_at_most_with_all_its_attempts() -
     assert limits[0] == 3
     assert max(limits) == 3
     assert clock.now() - NOW <= timedelta(seconds=4)
+
+
+async def test_a_read_back_has_the_timeouts_of_the_client_if_these_are_shorter() -> (
+    None
+):
+    transport, short = MemoryTransport(made(), known()), Timeouts(connect=1, attempt=2)
+    async with client(transport=transport, timeouts=short) as aurpay:
+        await aurpay.create_order("20.00", "USD", confirm=True)
+    read = transport.requests[-1]
+    assert (read.connect_timeout, read.timeout) == (1, 2)
 
 
 async def test_a_cancelled_read_back_says_in_the_log_that_an_order_exists(
