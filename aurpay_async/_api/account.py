@@ -21,7 +21,7 @@ from .._core.secrets import HEADER_VALUE, Secret
 from .._core.urls import MAX_URL_LENGTH
 from ..errors import InvalidRequestError, shown
 from .checks import MAX_SKEW_S, check_pay_url, check_payable, check_payment
-from .envelope import invalid, read_data, read_envelope
+from .envelope import invalid
 from .orders import (
     READ_HEADERS,
     WRITE_HEADERS,
@@ -29,6 +29,8 @@ from .orders import (
     get,
     post,
     read_created,
+    read_data,
+    read_envelope,
     read_page,
     untrusted,
 )

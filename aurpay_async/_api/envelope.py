@@ -1,4 +1,4 @@
-"""Turn status and envelope of a response into its data or an error.
+"""Errors for responses: a status, an envelope that rejects, and a broken one.
 
 ``{"code": 0, "message": "ok", "data": {...}, "result": true}`` decides, not the HTTP
 status and not the content type. If the envelope is broken, a lenient search of the body
@@ -8,7 +8,7 @@ tells whether an order was created.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._core.http import Effect, parse_http_date
 from .._core.json import SchemaError, as_object, load_object
@@ -116,41 +116,6 @@ def status_error(response: Response, effect: Effect, now: datetime) -> APIError:
     return error
 
 
-def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
-    """Return the `data` object of a response with a status of success.
-
-    Raises:
-        APIError: if the envelope reports a rejection.
-        InvalidResponseError: if there is no envelope, no object in it, or it
-            contradicts itself: such as a rejected create that names an order.
-    """
-    data = read_data(response, effect)
-    if not isinstance(data, dict):
-        raise invalid(response, "data is not a JSON object", "data")
-    return cast("dict[str, object]", data)
-
-
-def read_data(response: Response, effect: Effect) -> object:
-    """Return `data` of any type, ``None`` if missing; else as `read_envelope`."""
-    if response.body_error is not None:
-        raise invalid(response, f"the response {response.body_error}")
-    try:
-        envelope = load_object(response.body)
-    except SchemaError as error:
-        raise invalid(response, str(error)) from None
-    code, result = envelope.get("code"), envelope.get("result", True)
-    # `bool` is a subclass of `int`, and `true` is not a code.
-    if type(code) is not int:
-        raise invalid(response, "code is not an integer", "code")
-    if code:
-        raise _rejection(response, envelope, code, effect)
-    if type(result) is not bool:
-        raise invalid(response, "result is neither true nor false", "result")
-    if not result:
-        raise invalid(response, "code is 0, but result is false", "code", "result")
-    return envelope.get("data")
-
-
 class OrderEvidence(NamedTuple):
     """The sign of an order in a response that cannot be parsed."""
 
@@ -182,9 +147,10 @@ def _reports_success(envelope: Mapping[str, object]) -> bool:
     return _code_of(envelope) == 0 or "refund_status" in envelope
 
 
-def _rejection(
-    response: Response, envelope: dict[str, object], code: int, effect: Effect
+def rejection(
+    response: Response, envelope: Mapping[str, object], code: int, effect: Effect
 ) -> APIError | InvalidResponseError:
+    """Return the error for an envelope with a code other than 0."""
     creates = effect is Effect.CREATE
     if creates and _evidence_in(envelope, response.body).may_exist:
         return invalid(response, f"code is {code}, but there is an order", "code")

@@ -13,7 +13,7 @@ from .._core.http import Effect, Request
 from .._core.json import SchemaError, as_object, load_object
 from ..errors import InvoiceError, UntrustedOrderError
 from .checks import MAX_SKEW_S, check_order
-from .envelope import invalid, order_evidence, read_envelope
+from .envelope import invalid, order_evidence, rejection
 from .lightning_order import LightningOrder
 from .models import Order, Page, UncheckedOrder
 from .payment_models import Refund, RefundInfo
@@ -81,9 +81,43 @@ def build_create(operation: str, path: str, order: NewOrder) -> Request:
     )
 
 
-def quote_segment(value: str) -> str:
-    """Percent-encode a string as one segment of a path."""
-    return quote(value, safe="")
+#: Percent-encode a string as one segment of a path.
+quote_segment: Final = partial(quote, safe="")
+
+
+def read_envelope(response: Response, effect: Effect) -> dict[str, object]:
+    """Return the `data` object of a response with a status of success.
+
+    Raises:
+        APIError: if the envelope reports a rejection.
+        InvalidResponseError: if there is no envelope, no object in it, or it
+            contradicts itself: such as a rejected create that names an order.
+    """
+    data = read_data(response, effect)
+    if not isinstance(data, dict):
+        raise invalid(response, "data is not a JSON object", "data")
+    return cast("dict[str, object]", data)
+
+
+def read_data(response: Response, effect: Effect) -> object:
+    """Return `data` of any type, ``None`` if missing; else as `read_envelope`."""
+    if response.body_error is not None:
+        raise invalid(response, f"the response {response.body_error}")
+    try:
+        envelope = load_object(response.body)
+    except SchemaError as error:
+        raise invalid(response, str(error)) from None
+    code, result = envelope.get("code"), envelope.get("result", True)
+    # `bool` is a subclass of `int`, and `true` is not a code.
+    if type(code) is not int:
+        raise invalid(response, "code is not an integer", "code")
+    if code:
+        raise rejection(response, envelope, code, effect)
+    if type(result) is not bool:
+        raise invalid(response, "result is neither true nor false", "result")
+    if not result:
+        raise invalid(response, "code is 0, but result is false", "code", "result")
+    return envelope.get("data")
 
 
 #: For a record that must be readable in all fields.

@@ -10,12 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurpay_async import Effect, Response, errors
-from aurpay_async._api.envelope import (
-    order_evidence,
-    read_data,
-    read_envelope,
-    status_error,
-)
+from aurpay_async._api.envelope import order_evidence, status_error
+from aurpay_async._api.orders import read_data, read_envelope
 from aurpay_async._client.retry import is_retryable
 from aurpay_async.errors import (
     APIError,
