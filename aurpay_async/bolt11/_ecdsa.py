@@ -32,22 +32,28 @@ _G_WIDTH: Final = 8
 _WIDTH: Final = 5
 
 
-def recover(digest: bytes, signature: bytes, recovery_id: int) -> bytes | None:
-    """Return the compressed public key of a 64-byte signature, if there is one.
+def recover(digest: bytes, signature: bytes) -> bytes:
+    """Return the compressed public key of a 65-byte signature (SEC 1, 4.1.6).
 
-    SEC 1, 4.1.6. `recovery_id` selects one of the points with this ``r``.
+    The first byte is 31 + the recovery id, which selects one of the points with this
+    ``r``.
+
+    Raises:
+        ValueError: if there is no key.
     """
-    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
-    if not (0 < r < N and 0 < s < N):
-        return None
+    recovery_id = signature[0] - 31
+    r, s = int.from_bytes(signature[1:33]), int.from_bytes(signature[33:])
     x = r + N * (recovery_id >> 1)
-    point = _lift(x, odd=recovery_id & 1) if x < P else None
+    is_valid = 0 < r < N and 0 < s < N and x < P
+    point = _lift(x, odd=recovery_id & 1) if is_valid else None
     if point is None:
-        return None
+        raise ValueError("r or s is invalid")
     inverse = pow(r, -1, N)
     z = int.from_bytes(digest)
     key = _multiply_two(-z * inverse % N, point, s * inverse % N)
-    return _compress(key) if key[2] else None
+    if not key[2]:
+        raise ValueError("the key is infinity")
+    return _compress(key)
 
 
 def verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:

@@ -9,6 +9,7 @@ use the same parsers, and the tests compare their results for every published in
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -276,10 +277,13 @@ def _payee(parts: Bech32, signed: bytes, named: str | None, *, strict: bool) -> 
     length = len(parts.digits) - SIGNATURE_LENGTH
     hashed = digest(parts.hrp, parts.value >> 5 * SIGNATURE_LENGTH, length)
     signature, recovery_id = signed[:-1], signed[-1]
-    key: bytes | None = None
+    key: bytes | bytearray | None = None
     # "followed by a trailing 1-byte recovery id in {0,1,2,3}".
     if recovery_id < 4:
-        key = _secp256k1.curve().recover(hashed, signature, recovery_id)
+        # The header byte of Bitcoin's signed messages: 27 + id, + 4 if compressed.
+        header = bytes([31 + recovery_id])
+        with suppress(ValueError):
+            key = _secp256k1.curve().recover(hashed, header + signature)
     if named is not None:
         payee = _verify_payee(named, hashed, signature, strict=strict)
         # Readers that recover the key in spite of this must get the same payee. Without

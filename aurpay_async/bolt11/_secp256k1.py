@@ -16,10 +16,12 @@ from . import _ecdsa
 class Curve(Protocol):
     """ECDSA over secp256k1 on bytes."""
 
-    def recover(
-        self, digest: bytes, signature: bytes, recovery_id: int, /
-    ) -> bytes | None:
-        """Return the compressed public key of a signature, if there is one."""
+    def recover(self, digest: bytes, signature: bytes, /) -> bytes | bytearray:
+        """Return the compressed public key of a 65-byte recoverable signature.
+
+        Raises:
+            ValueError: if there is none.
+        """
         ...
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool:
@@ -67,22 +69,12 @@ class _WallyCurve:
     """secp256k1 by libsecp256k1, called through Blockstream's libwally (wallycore)."""
 
     def __init__(self, wally: Any) -> None:  # noqa: ANN401 - it has no types
-        self._recover = wally.ec_sig_to_public_key
+        self.recover = wally.ec_sig_to_public_key
         self._verify = wally.ec_sig_verify
         self._is_public_key = wally.ec_public_key_verify
         self._sign = wally.ec_sig_from_bytes
         self._ecdsa = wally.EC_FLAG_ECDSA
         self._recoverable = wally.EC_FLAG_ECDSA | wally.EC_FLAG_RECOVERABLE
-
-    def recover(
-        self, digest: bytes, signature: bytes, recovery_id: int, /
-    ) -> bytes | None:
-        try:
-            # The header byte of Bitcoin's signed messages: 27 + id, + 4 if compressed.
-            header = bytes([31 + recovery_id])
-            return bytes(self._recover(digest, header + signature))
-        except ValueError:
-            return None
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool:
         try:
