@@ -152,7 +152,9 @@ def check_read_back(order: LightningOrder, known: Order) -> str | None:
     """
     if known.order_id != order.order_id:
         return f"order detail is about order {shown(known.order_id)}"
-    if _is_create_response(known):
+    # It lacks the fields of order detail and has one of a create. Then the responses on
+    # this connection are out of step, and the order may come from a wrong one as well.
+    if known.order_type is known.platform is None and "pay_url" in known.extra:
         return "order detail is the response to a create"
     difference = _find_difference(order, known)
     if difference:
@@ -195,15 +197,6 @@ def _find_difference(known: KnownOrder, order: Order) -> tuple[str, str, str] | 
 
 def _format(value: object) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else shown(value)
-
-
-def _is_create_response(known: Order) -> bool:
-    """Return whether "order detail" is in fact the response to a create.
-
-    It lacks the fields of order detail and has one of a create. Then the responses on
-    this connection are out of step, and the order may come from a wrong one as well.
-    """
-    return known.order_type is known.platform is None and "pay_url" in known.extra
 
 
 def check_pay_url(url: str, policy: InvoicePolicy) -> str | None:

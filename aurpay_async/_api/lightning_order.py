@@ -190,7 +190,7 @@ def _members(order: LightningOrder) -> dict[str, object]:
         "price": f"{order.price:f}",
         "currency": order.currency,
         "create_time": order.create_time.isoformat(),
-        "payment_request": str(invoice),
+        "payment_request": invoice.text,
         "pay_url": order.pay_url,
         "payment_addr": order.payment_addr,
         "coin": order.coin,
