@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._api.models import Order, Page
     from .._api.payment_models import PaymentOrder
-    from ..bolt11 import Feature, Hop, Invoice
+    from ..bolt11 import Hop, Invoice
     from ._options import ListOptions
     from ._output import Output
 
@@ -216,7 +216,10 @@ def invoice_members(invoice: Invoice) -> dict[str, object]:
         "min_final_cltv_expiry": invoice.min_final_cltv_expiry,
         "features": [pick(one, "bit name required") for one in invoice.features],
         "fallbacks": [attrs.asdict(fallback) for fallback in invoice.fallbacks],
-        "routes": [[_hop_members(hop) for hop in route] for route in invoice.routes],
+        "routes": [
+            [{**attrs.asdict(h), "fee_base_msat": str(h.fee_base_msat)} for h in route]
+            for route in invoice.routes
+        ],
         "unknown_fields": [field._asdict() for field in invoice.unknown_fields],
         "signature": invoice.signature,
     }
@@ -237,7 +240,8 @@ def invoice_rows(invoice: Invoice, now: datetime) -> Iterator[Row]:
     yield from _known_rows(invoice, "metadata")
     yield Row("final cltv", f"{invoice.min_final_cltv_expiry} blocks")
     for feature in invoice.features:
-        yield Row("feature", _format_feature(feature))
+        need = "required" if feature.required else "optional"
+        yield Row("feature", f"{feature.bit} {feature.name or 'unknown'}, {need}")
     for fallback in invoice.fallbacks:
         program = f"{fallback.program} of version {fallback.version}"
         yield Row("fallback", fallback.address or program)
@@ -267,17 +271,8 @@ def payable_rows(invoice: Invoice, now: datetime) -> list[Row]:
     return [rows[name] for name in _PAYABLE_ROWS if name in rows]
 
 
-def _format_feature(feature: Feature) -> str:
-    need = "required" if feature.required else "optional"
-    return f"{feature.bit} {feature.name or 'unknown'}, {need}"
-
-
 def _format_hop(hop: Hop) -> str:
     return (
         f"{hop.pubkey} by {hop.short_channel_id} for {hop.fee_base_msat} msat + "
         f"{hop.fee_proportional_millionths} ppm, {hop.cltv_expiry_delta} blocks"
     )
-
-
-def _hop_members(hop: Hop) -> dict[str, object]:
-    return {**attrs.asdict(hop), "fee_base_msat": str(hop.fee_base_msat)}

@@ -258,10 +258,6 @@ class ListenOptions:
     auth_from_env: Flag = False
     ask: AskOption = False
 
-    def for_sandbox(self) -> SandboxOptions:
-        shared = pick(self, "db seed speed post_callbacks auth_from_env ask")
-        return SandboxOptions(port=self.sandbox_port, **shared)
-
 
 class _Forwarded(NamedTuple):
     at: datetime
@@ -275,9 +271,11 @@ class _Forwarded(NamedTuple):
 
 
 def listen_and_forward(*, options: ListenOptions, output: Output = TEXT) -> int:
-    shop, sandbox = _require_shop(options.forward_to), options.for_sandbox()
-    made = make_sandbox(sandbox)
-    return asyncio.run(listen(output, made, sandbox, shop, options.port))
+    shop = _require_shop(options.forward_to)
+    shared = pick(options, "db seed speed post_callbacks auth_from_env ask")
+    of_sandbox = SandboxOptions(port=options.sandbox_port, **shared)
+    sandbox = make_sandbox(of_sandbox)
+    return asyncio.run(listen(output, sandbox, of_sandbox, shop, options.port))
 
 
 async def listen(

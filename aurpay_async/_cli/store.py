@@ -469,7 +469,9 @@ async def reconcile_orders(
                 limit=limit,
                 on_change=_leave_to_program,
             )
-        review = [one for name in references for one in await _to_review(rows, name)]
+        # Attempts with a candidate that may be paid.
+        known = [one for name in references for one in await rows.of(name)]
+        review = [one for one in known if attention_for(one) is Attention.REVIEW]
     left = [one for one in done.failures if isinstance(one.error, _LeftToProgram)]
     changes: list[Change] = [one.error.args[0] for one in left]
     failures = [one for one in done.failures if one not in left]
@@ -488,11 +490,6 @@ async def reconcile_orders(
         problem = f"{name}: an order that may be its own is paid: {advice}"
         output.status(problem, "problem")
     return FAILED if done.failures or review else 0
-
-
-async def _to_review(rows: Rows, reference: str) -> list[Attempt]:
-    attempts = await rows.of(reference)
-    return [one for one in attempts if attention_for(one) is Attention.REVIEW]
 
 
 async def _make_due(rows: Rows, reference: str) -> int:

@@ -29,6 +29,7 @@ from ..errors import InvalidRequestError, InvoiceError, shown
 from ._models import (
     COINS,
     LIGHTNING,
+    PER_DOLLAR,
     RATES,
     ApiRejection,
     Checkout,
@@ -36,7 +37,6 @@ from ._models import (
     SandboxOrder,
     SandboxTransaction,
     SandboxWithdrawal,
-    coins_per_bitcoin,
     find_coin,
     parse_order_request,
     request_fields,
@@ -240,7 +240,9 @@ class Ledger:
         rate = self._rates[request.currency]
         if _ROUND_UP.divide(request.price, rate) > _ALL_BITCOINS:
             raise ApiRejection(400, "price is more than all bitcoins at this rate")
-        per_bitcoin = coins_per_bitcoin(coin, self._rates, at_par=request.at_par)
+        dollars = self._rates["USD"]
+        stablecoins = dollars if request.at_par else dollars * PER_DOLLAR
+        per_bitcoin = coin.per_bitcoin or stablecoins
         # Multiply first, so that an amount at par equals its price exactly.
         exact = _ROUND_UP.divide(_ROUND_UP.multiply(request.price, per_bitcoin), rate)
         return _ROUND_UP.quantize(exact, coin.unit)

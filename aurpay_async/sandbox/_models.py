@@ -55,7 +55,7 @@ LIGHTNING: Final = Coin("BTC-LN", "BLN", "BLN", _SATOSHI, Decimal(1))
 
 #: The stablecoins that a dollar buys, unless the order is at par. The documented
 #: example has 19.0012 USDC for 19.0 USD.
-_PER_DOLLAR: Final = Decimal("1.0001")
+PER_DOLLAR: Final = Decimal("1.0001")
 
 COINS: Final[Mapping[str, Coin]] = {
     coin.name: coin
@@ -72,14 +72,6 @@ COINS: Final[Mapping[str, Coin]] = {
         Coin("BNB", "BNB", "BNB Smart Chain", _SATOSHI, Decimal(150)),
     )
 }
-
-
-def coins_per_bitcoin(
-    coin: Coin, rates: Mapping[str, Decimal], *, at_par: bool
-) -> Decimal:
-    if coin.per_bitcoin is not None:
-        return coin.per_bitcoin
-    return rates["USD"] if at_par else rates["USD"] * _PER_DOLLAR
 
 
 def find_coin(fields: Fields) -> Coin:
