@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, final
 
+import attrs
+
 from .._client import AurpayClient
 from .._client.auth import ApiKey, ApiToken
 from .._client.options import require_origin
@@ -332,14 +334,14 @@ class Sandbox(_settings.Settings):
 
 
 @final
+@attrs.define(eq=False)
 class _MemoryTransport:
     """Send requests to a server of this process, on connections in memory."""
 
-    def __init__(self, server: _server.Server, origin: str) -> None:
-        self._server = server
-        self._origin = origin
-        self._session: ClientSession | None = None
-        self._transport: AiohttpTransport | None = None
+    _server: _server.Server
+    _origin: str
+    _session: ClientSession | None = None
+    _transport: AiohttpTransport | None = None
 
     async def send(self, request: Request) -> Response:
         """Send once, as over a socket."""

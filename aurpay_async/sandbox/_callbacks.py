@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientHandlerType
 
-    from .._core.clock import Clock
     from .._core.urls import Origin
     from ._models import SandboxOrder
     from ._settings import HostPolicy, Settings
@@ -176,26 +175,18 @@ class _NotSentError(Exception):
     """Raised with the reason why a callback must not be sent."""
 
 
+@attrs.define(eq=False)
 class CallbackSender:
     """Send callbacks. A failed attempt is recorded, and raises nothing."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        host_policy: HostPolicy,
-        sent: list[SentCallback],
-        report: Callable[[SentCallback], None],
-    ) -> None:
-        self.clock: Clock = settings.clock
-        self.secret = settings.callback_secret
-        self._settings = settings
-        self._host_policy = host_policy
-        self._sent = sent
-        self._report = report
-        self._is_open = False
-        self._own_port = 0
-        self._session: aiohttp.ClientSession | None = None
-        self._apps: dict[Origin, _RunApp] = {}
+    settings: Settings
+    _host_policy: HostPolicy
+    _sent: list[SentCallback]
+    _report: Callable[[SentCallback], None]
+    _is_open: bool = False
+    _own_port: int = 0
+    _session: aiohttp.ClientSession | None = None
+    _apps: dict[Origin, _RunApp] = attrs.field(factory=dict)
 
     def deliver_to(self, app: AsgiApp | WsgiApp, origins: Iterable[Origin]) -> None:
         """Deliver callbacks to these origins into an application of this process."""
@@ -221,17 +212,17 @@ class CallbackSender:
         return build_callback(
             order,
             kind,
-            self.clock.now() + timedelta(seconds=shift_s),
-            token=self._settings.callback_token,
-            secret=self.secret,
-            post=self._settings.post_callbacks,
+            self.settings.clock.now() + timedelta(seconds=shift_s),
+            token=self.settings.callback_token,
+            secret=self.settings.callback_secret,
+            post=self.settings.post_callbacks,
         )
 
     async def send(
         self, callback: CallbackRequest, *, is_lost: bool = False
     ) -> SentCallback:
         """Send a callback once unless it is lost, and record the attempt."""
-        sent_at = self.clock.now()
+        sent_at = self.settings.clock.now()
         status, error = await self._attempt(callback, is_lost=is_lost)
         sent = SentCallback(
             order_id=callback.order.order_id,
@@ -347,15 +338,15 @@ _PATH_AND_QUERY = re.compile(r"https?://[^/?#]*([^?#]*)\??([^#]*)", re.IGNORECAS
 
 
 @final
+@attrs.define(eq=False)
 class _Exchange:
     """One request to an application, and the status of its response."""
 
-    def __init__(self, scope: Message, body: bytes) -> None:
-        self.scope = scope
-        self.body = body
-        self.status: int | None = None
-        self._is_read = False
-        self._is_answered = asyncio.Event()
+    scope: Message
+    body: bytes
+    status: int | None = None
+    _is_read: bool = False
+    _is_answered: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def receive(self) -> Message:
         if not self._is_read:

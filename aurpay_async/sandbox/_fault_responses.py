@@ -26,12 +26,12 @@ _MAX_AHEAD: Final = 256 * 1024
 _PAUSE_S: Final = 0.005
 
 
+@attrs.frozen
 class RawConnection:
     """The server's end of a connection, below HTTP."""
 
-    def __init__(self, transport: asyncio.Transport, stopped: asyncio.Event) -> None:
-        self._transport = transport
-        self._stopped = stopped
+    _transport: asyncio.Transport
+    _stopped: asyncio.Event
 
     @property
     def is_open(self) -> bool:

@@ -132,8 +132,7 @@ class FaultQueue(Generic[P]):
     """Faults that are still to be injected, first in, first out."""
 
     def __init__(self, noun: str, parse: Callable[[str], FaultSpec[P]]) -> None:
-        self._noun = noun
-        self._parse = parse
+        self._noun, self._parse = noun, parse
         self._queue: deque[tuple[str, FaultSpec[P]]] = deque()
         self._storage: Storage | None = None
 
@@ -237,7 +236,7 @@ class Delivery:
 
     async def pause(self) -> None:
         """Wait as long as the fault says, by the sandbox's clock."""
-        await self.sender.clock.sleep(self.fault.seconds)
+        await self.sender.settings.clock.sleep(self.fault.seconds)
 
     def build_pair(self) -> list[CallbackRequest]:
         """Build the order's other callback, if it has a URL for it, and this one."""
@@ -322,7 +321,7 @@ async def _added_parameter(delivery: Delivery) -> list[SentCallback]:
     url = _with_parameter(callback.url, f"{name}={value}")
     called = attrs.evolve(callback, url=url)
     if delivery.fault.options["signed"] == "called":
-        signature = sign(delivery.sender.secret, callback.date, url)
+        signature = sign(delivery.sender.settings.callback_secret, callback.date, url)
         called = attrs.evolve(called, signatures=(signature,))
     return await delivery.send(called)
 

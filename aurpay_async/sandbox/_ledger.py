@@ -109,25 +109,17 @@ _STATUSES: Final = (
 _PAID: Final = frozenset({"SUCCESS", "RESOLVED"})
 
 
+@attrs.define(kw_only=True, eq=False)
 class Ledger:
     """Orders and checkout pages; restored ones are given, and completed by `open`."""
 
-    def __init__(
-        self,
-        rates: Mapping[str, Decimal] = RATES,
-        *,
-        orders: dict[str, SandboxOrder] | None = None,
-        checkouts: dict[str, Checkout] | None = None,
-        random_bytes: RandomSource | None = None,
-        time_to_pay: timedelta = TIME_TO_PAY,
-    ) -> None:
-        self.orders = {} if orders is None else orders
-        self._checkouts = {} if checkouts is None else checkouts
-        #: The order ids of checkout pages, by token.
-        self._by_checkout: dict[str, str] = {}
-        self._rates = rates
-        self._random_bytes = random_bytes or random_source()
-        self._time_to_pay = time_to_pay
+    _rates: Mapping[str, Decimal] = RATES
+    orders: dict[str, SandboxOrder] = attrs.field(factory=dict)
+    _checkouts: dict[str, Checkout] = attrs.field(factory=dict)
+    #: The order ids of checkout pages, by token.
+    _by_checkout: dict[str, str] = attrs.field(factory=dict)
+    _random_bytes: RandomSource = attrs.field(factory=random_source)
+    _time_to_pay: timedelta = TIME_TO_PAY
 
     def open(self) -> None:
         """Index the restored orders."""
@@ -360,6 +352,7 @@ def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
         )
 
 
+@attrs.define(eq=False)
 class Account:
     """Transactions, withdrawals and the balance of one sandbox.
 
@@ -367,20 +360,15 @@ class Account:
     with any number of orders.
     """
 
-    def __init__(
-        self,
-        orders: Mapping[str, SandboxOrder],
-        withdrawals: dict[str, SandboxWithdrawal],
-    ) -> None:
-        self._orders = orders
-        self._withdrawals = withdrawals
-        #: All transactions, the oldest first. Of those of one second, payments and
-        #: refunds are in the order of their orders, and withdrawals follow.
-        self.transactions: list[SandboxTransaction] = []
-        #: Their sort keys: time, number of the order or withdrawal, and position in it.
-        self._keys: list[tuple[datetime, float, int]] = []
-        #: The BTC that can be withdrawn over Lightning.
-        self.balance = Decimal(0)
+    _orders: Mapping[str, SandboxOrder]
+    _withdrawals: dict[str, SandboxWithdrawal]
+    #: All transactions, the oldest first. Of those of one second, payments and refunds
+    #: are in the order of their orders, and withdrawals follow.
+    transactions: list[SandboxTransaction] = attrs.field(factory=list)
+    #: Their sort keys: time, number of the order or withdrawal, and position in it.
+    _keys: list[tuple[datetime, float, int]] = attrs.field(factory=list)
+    #: The BTC that can be withdrawn over Lightning.
+    balance: Decimal = Decimal(0)
 
     def open(self) -> None:
         for order in self._orders.values():

@@ -157,12 +157,12 @@ _HEARTBEAT: Final = b":\n\n"
 _RETRY: Final = b"retry: 500\n\n"
 
 
+@attrs.frozen
 class EventStreams:
     """All open streams, which are closed together."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._streams: set[asyncio.Task[object]] = set()
+    _clock: Clock
+    _streams: set[asyncio.Task[object]] = attrs.field(factory=set)
 
     async def stream(
         self, request: web.Request, read_state: ReadState

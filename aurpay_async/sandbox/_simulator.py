@@ -48,24 +48,17 @@ if TYPE_CHECKING:
 _TICK_S: Final = 0.05
 
 
+@attrs.define(eq=False)
 class Deadlines:
     """The deadlines of all pending orders, if timeouts are enabled."""
 
-    def __init__(
-        self,
-        orders: dict[str, SandboxOrder],
-        expire: Callable[[str], Awaitable[object]],
-        clock: Clock,
-        *,
-        is_enabled: bool,
-    ) -> None:
-        self.expire = expire
-        self._orders = orders
-        self._clock = clock
-        self._is_enabled = is_enabled
-        self._known = 0
-        self._next: list[tuple[datetime, str]] = []
-        self._task: asyncio.Task[None] | None = None
+    _orders: dict[str, SandboxOrder]
+    expire: Callable[[str], Awaitable[object]]
+    _clock: Clock
+    _is_enabled: bool
+    _known: int = 0
+    _next: list[tuple[datetime, str]] = attrs.field(factory=list)
+    _task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         self._known, self._next = 0, []
@@ -165,7 +158,7 @@ class Simulator:
         self.faults, self.callback_faults = Faults(), CallbackFaults()
         self._storage: Storage | None = None
         self.ledger = Ledger(
-            settings.rates,
+            rates=settings.rates,
             orders=self.orders,
             checkouts=self.checkouts,
             random_bytes=random_source(settings.seed),
@@ -176,9 +169,7 @@ class Simulator:
             settings, self.host_policy, self.callbacks, self._report_callback
         )
         expire = partial(self.change_status, change="expire")
-        self.deadlines = Deadlines(
-            self.orders, expire, self.clock, is_enabled=settings.speed > 0
-        )
+        self.deadlines = Deadlines(self.orders, expire, self.clock, settings.speed > 0)
 
     def open(self, own_port: int) -> None:
         """Load the stored state, if there is any, and start callbacks and timeouts."""
