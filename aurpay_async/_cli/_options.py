@@ -138,18 +138,15 @@ class PaymentOptions(OrderOptions):
     post_callbacks: Flag = False
 
 
+_ALL: Final = "Show this page and all later ones, each row as it is received."
+
+
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class ListOptions:
     page: Annotated[int, doc("Page number.")] = 1
     size: Annotated[int, doc("Rows per page, at most 1000.")] = DEFAULT_SIZE
-    everything: Annotated[
-        Flag,
-        doc(
-            "Show this page and all later ones, each row as it is received.",
-            name="--all",
-        ),
-    ] = False
+    everything: Annotated[Flag, doc(_ALL, name="--all")] = False
 
 
 #: Defaults of the commands: a frozen object can be shared by all calls.
@@ -175,12 +172,9 @@ def require_terminal(output: Output, command: str) -> int:
     """
     if sys.stdin.isatty() and sys.stderr.isatty():
         return 0
-    show_failure(
-        output,
-        "usage",
-        "nothing was sent: there is no terminal to ask at, and no --yes",
-        f"Look at it with `{command}`, then give --yes.",
-    )
+    problem = "nothing was sent: there is no terminal to ask at, and no --yes"
+    advice = f"Look at it with `{command}`, then give --yes."
+    show_failure(output, "usage", problem, advice)
     return USAGE
 
 
@@ -208,13 +202,8 @@ CALLBACK_SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
 
 #: All variables of this package with values that must not be shown.
 VARIABLES: Final = (
-    "AURPAY_API_KEY",
-    "AURPAY_API_TOKEN",
-    "AURPAY_API_SECRET",
-    CALLBACK_TOKEN,
-    CALLBACK_SECRET,
-    "AURPAY_REFERENCE_KEY",
-    DATABASE,
+    *("AURPAY_API_KEY", "AURPAY_API_TOKEN", "AURPAY_API_SECRET"),
+    *(CALLBACK_TOKEN, CALLBACK_SECRET, "AURPAY_REFERENCE_KEY", DATABASE),
 )
 
 

@@ -303,12 +303,10 @@ class _Forwarder:
         """Forward a request unless it is rejected, and queue the answer for display."""
         at, target = SystemClock().now(), request.raw_path
         registered = self._find_registered(target)
-        answer = _rejection(request, registered) or await send(
-            request.method,
-            self._shop + target,
-            _forwarded_headers(request),
-            await request.read(),
-        )
+        answer = _rejection(request, registered)
+        if answer is None:
+            headers, body = _forwarded_headers(request), await request.read()
+            answer = await send(request.method, self._shop + target, headers, body)
         path, named = target.partition("?")[0], registered or (None, None)
         forwarded = _Forwarded(at, request.method, path, *named, answer)
         self._forwarded.put_nowait(forwarded)
@@ -374,12 +372,8 @@ def _require_shop(forward_to: str) -> str:
 def _show_addresses(
     output: Output, sandbox: Sandbox, options: SandboxOptions, base_url: str, shop: str
 ) -> None:
-    output.json(
-        "listening",
-        **sandbox_members(sandbox, options),
-        callback_base_url=base_url,
-        forward_to=shop,
-    )
+    members = {"callback_base_url": base_url, "forward_to": shop}
+    output.json("listening", **sandbox_members(sandbox, options), **members)
     output.line(f"Forwarding callbacks from {base_url} to {shop}; Ctrl-C stops it.")
     output.line()
     output.rows(
@@ -393,12 +387,9 @@ def _show_addresses(
 
 def _show_forwarded(output: Output, forwarded: _Forwarded) -> None:
     answer = forwarded.answer
-    output.json(
-        "forwarded",
-        **pick(forwarded, "at method path kind order_id"),
-        **pick(answer, "status error"),
-        seconds=round(answer.seconds, 3),
-    )
+    members = pick(forwarded, "at method path kind order_id")
+    members |= pick(answer, "status error")
+    output.json("forwarded", **members, seconds=round(answer.seconds, 3))
     callback = f"{forwarded.kind or 'unknown'} {forwarded.order_id or ''}".rstrip()
     result = f"{answer.status}" if answer.error is None else answer.error
     called = f"{forwarded.at:%H:%M:%S} {callback}: {forwarded.method} {forwarded.path}"

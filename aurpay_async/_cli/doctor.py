@@ -106,11 +106,9 @@ def check_local() -> Iterator[Finding]:
 
 
 def configured_origin() -> Origin:
-    return require_origin(
-        os.environ.get("AURPAY_BASE_URL") or BASE_URL,
-        "AURPAY_BASE_URL",
-        allow_http=bool(bool_from_env("AURPAY_ALLOW_HTTP")),
-    )
+    allow_http = bool(bool_from_env("AURPAY_ALLOW_HTTP"))
+    url = os.environ.get("AURPAY_BASE_URL") or BASE_URL
+    return require_origin(url, "AURPAY_BASE_URL", allow_http=allow_http)
 
 
 def _version(package: str) -> str:
@@ -324,10 +322,8 @@ async def probe(origin: Origin) -> list[Finding]:
     except (aiohttp.ClientError, OSError) as error:
         if findings:
             found = f"no HTTP response: {_reason(error)}"
-            return [
-                *findings,
-                Finding("clock", "problem", found, "Check AURPAY_BASE_URL."),
-            ]
+            clock = Finding("clock", "problem", found, "Check AURPAY_BASE_URL.")
+            return [*findings, clock]
         found = f"cannot connect to port {origin[2]}: {_reason(error)}"
         advice = "Check the network and the firewall, and whether a proxy is needed."
         return [Finding("connection", "problem", found, advice)]
@@ -370,10 +366,8 @@ def compare_clocks(skew_s: float, *, is_local: bool = False) -> Finding:
     found = f"{span(abs(skew_s))} {side} the server's"
     advice = "Set the clock, preferably by NTP: signatures and invoices depend on it."
     if is_local:
-        advice = (
-            "Signatures and invoices depend on it: --start and POST /_sandbox/clock "
-            "set the clock of a sandbox."
-        )
+        how = "--start and POST /_sandbox/clock set the clock of a sandbox"
+        advice = f"Signatures and invoices depend on it: {how}."
     severe = abs(skew_s) > _SKEW_WARNING_S
     return Finding("clock", "problem" if severe else "warning", found, advice)
 

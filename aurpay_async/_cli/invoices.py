@@ -69,10 +69,8 @@ def decode_invoice(invoice: InvoiceText, /, *, output: Output = TEXT) -> int:
     )
     if decoded is not None:
         output.rows(invoice_rows(decoded, now), "Invoice")
-    output.rows(
-        (Row(name, bad or "ok", "problem" if bad else "ok") for name, bad in checks),
-        "Rules of BOLT #11",
-    )
+    rules = [Row(name, bad or "ok", "problem" if bad else "ok") for name, bad in checks]
+    output.rows(rules, "Rules of BOLT #11")
     if error is None:
         output.status("valid; `aurpay verify` compares it with what you expect")
         return 0
@@ -159,12 +157,9 @@ def verify_invoice(
     else:
         checks = [*_run_checks(decoded, msat, policy)]
     fits = all(check.verdict != "failed" for check in checks)
-    output.json(
-        "verdict",
-        fits=fits,
-        checks=[check._asdict() for check in checks],
-        invoice=None if decoded is None else invoice_members(decoded),
-    )
+    members = None if decoded is None else invoice_members(decoded)
+    results = [check._asdict() for check in checks]
+    output.json("verdict", fits=fits, checks=results, invoice=members)
     marks: dict[str, Verdict] = {"ok": "ok", "failed": "problem", "skipped": ""}
     output.rows(Row(name, found, marks[verdict]) for name, verdict, found in checks)
     if fits:
@@ -198,11 +193,8 @@ def parse_amount(btc: str | None, msat: int | None) -> int:
 def make_policy(network: Network | None, payees: Sequence[str]) -> InvoicePolicy:
     """Return the policy for a network (by default the environment's) and payees."""
     name = network or os.environ.get("AURPAY_NETWORK") or NETWORKS[0]
-    return InvoicePolicy(
-        network=require_network(name, "AURPAY_NETWORK"),
-        origin=CHECKOUT_ORIGIN,
-        payees=require_payees(payees),
-    )
+    known, keys = require_network(name, "AURPAY_NETWORK"), require_payees(payees)
+    return InvoicePolicy(network=known, origin=CHECKOUT_ORIGIN, payees=keys)
 
 
 def _run_checks(
@@ -272,9 +264,7 @@ async def _send_withdrawal(output: Output, payable: Payable) -> int:
             data=withdrawal.data,
             invoice=invoice_members(withdrawal.invoice),
         )
-        output.status(
-            f"accepted for payment: {amount(withdrawal.amount_msat)}; "
-            "`aurpay tx list` shows whether it is paid"
-        )
+        paid = "`aurpay tx list` shows whether it is paid"
+        output.status(f"accepted for payment: {amount(withdrawal.amount_msat)}; {paid}")
         output.rows([Row("payment hash", withdrawal.invoice.payment_hash)])
     return 0

@@ -203,11 +203,8 @@ async def find_order(
     async with AurpayClient.from_env() as aurpay:
         with output.waiting("Searching the orders"):
             result = await aurpay.find_order(query, known=known)
-    output.json(
-        "found",
-        outcome=result.outcome,
-        orders=[views.detail_members(order) for order in result.orders],
-    )
+    orders = [*map(views.detail_members, result.orders)]
+    output.json("found", outcome=result.outcome, orders=orders)
     return _show_result(output, result)
 
 
@@ -276,12 +273,9 @@ async def _send_refund(output: Output, order: Order, info: RefundInfo) -> int:
     async with open_client(output) as aurpay:
         with output.waiting("Refunding the order"):
             refund = await aurpay.refund_order(order.order_id)
-        output.json(
-            "refund",
-            **pick(refund, "order_id status amount date"),
-            info=pick(info, "chain coin amount"),
-            order=views.detail_members(order),
-        )
+        members = pick(refund, "order_id status amount date")
+        members["info"] = pick(info, "chain coin amount")
+        output.json("refund", **members, order=views.detail_members(order))
         output.status(f"Aurpay answered {refund.status}")
         output.rows([Row("amount", f"{refund.amount:f}"), Row("date", refund.date)])
         listed = "an order store lists a duplicate payment until it has polled"

@@ -59,20 +59,14 @@ if TYPE_CHECKING:
 
 _NETWORK: Final = "regtest"
 
-SeedOption = Annotated[
-    int | None,
-    doc(
-        "Make ids, secrets and invoices the same in every run that starts at the same "
-        "time."
-    ),
-]
-SpeedOption = Annotated[
-    float,
-    doc(
-        "How much faster than at Aurpay orders time out: 1 is after 30 minutes, 60 "
-        "after 30 seconds, 0 never."
-    ),
-]
+_HOST: Final = "Send callbacks to this host as well; may be repeated."
+_SEED: Final = """\
+Make ids, secrets and invoices the same in every run that starts at the same time."""
+_SPEED: Final = """\
+How much faster than at Aurpay orders time out: 1 is after 30 minutes, 60 after 30 \
+seconds, 0 never."""
+SeedOption = Annotated[int | None, doc(_SEED)]
+SpeedOption = Annotated[float, doc(_SPEED)]
 PostCallbacksOption = Annotated[
     Flag, doc("Send callbacks as POST with the order in the body.")
 ]
@@ -118,13 +112,7 @@ class SandboxOptions:
     amounts: AmountStyle = "string"
     post_callbacks: PostCallbacksOption = False
     api_key_in_callbacks: Flag = False
-    callback_hosts: Annotated[
-        Several,
-        doc(
-            "Send callbacks to this host as well; may be repeated.",
-            name="--callback-host",
-        ),
-    ] = ()
+    callback_hosts: Annotated[Several, doc(_HOST, name="--callback-host")] = ()
     allowed_hosts: Annotated[
         Several,
         doc(
@@ -272,12 +260,8 @@ def _callback_keys(*, ask: bool) -> dict[str, Any]:
     if ask:
         token, secret = ask_for_callback_keys()
         return {"callback_token": token.reveal(), "callback_secret": secret.reveal()}
-    return _made_up(
-        {
-            "callback_token": callback_key_from_env(CALLBACK_TOKEN),
-            "callback_secret": callback_key_from_env(CALLBACK_SECRET),
-        }
-    )
+    names = {"callback_token": CALLBACK_TOKEN, "callback_secret": CALLBACK_SECRET}
+    return _made_up({key: callback_key_from_env(name) for key, name in names.items()})
 
 
 def _made_up(secrets: Mapping[str, Secret | None]) -> dict[str, Any]:

@@ -358,11 +358,8 @@ _COLUMNS: Final = {"reference": 20, "state": 16, "order": 20, "status": 9, "crea
 def _show_attempts(
     output: Output, attempts: Sequence[Attempt], steps: Sequence[Step]
 ) -> int:
-    output.json(
-        "attempts",
-        attempts=[attempt_members(attempt) for attempt in attempts],
-        steps=[step._asdict() for step in steps],
-    )
+    members = [*map(attempt_members, attempts)]
+    output.json("attempts", attempts=members, steps=[step._asdict() for step in steps])
     show_rows(output, _COLUMNS, [*map(_cells, attempts)])
     output.line()
     output.status(f"attempts: {len(attempts)}", "")
@@ -464,11 +461,8 @@ async def reconcile_orders(
         with output.waiting("Querying Aurpay"):
             if references:
                 limit = sum([await _make_due(rows, name) for name in references])
-            done = await reconcile(
-                Repository(aurpay, rows, SystemClock()),
-                limit=limit,
-                on_change=_leave_to_program,
-            )
+            repository = Repository(aurpay, rows, SystemClock())
+            done = await reconcile(repository, limit=limit, on_change=_leave_to_program)
         # Attempts with a candidate that may be paid.
         known = [one for name in references for one in await rows.of(name)]
         review = [one for one in known if attention_for(one) is Attention.REVIEW]
@@ -507,11 +501,9 @@ async def _make_due(rows: Rows, reference: str) -> int:
 
 
 def _change_members(change: Change) -> dict[str, object]:
-    return {
-        **pick(change.attempt, "reference attempt_id order_id"),
-        "before": change.before,
-        **pick(change.attempt, "state status candidates"),
-    }
+    after = pick(change.attempt, "state status candidates")
+    named = pick(change.attempt, "reference attempt_id order_id")
+    return {**named, "before": change.before, **after}
 
 
 def _failure_members(failure: Failure) -> dict[str, object]:

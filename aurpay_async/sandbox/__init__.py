@@ -190,10 +190,8 @@ class Sandbox(_settings.Settings):
             ConfigurationError: if `app` is no such application, or an origin is a URL
                 with a path.
         """
-        origins = [
-            require_origin(each, "origin", allow_http=True)
-            for each in (origin, *further_origins)
-        ]
+        given = (origin, *further_origins)
+        origins = [require_origin(each, "origin", allow_http=True) for each in given]
         self._simulator.callback_sender.deliver_to(app, origins)
 
     def assert_orders(self, count: int, *, status: str | None = None) -> None:

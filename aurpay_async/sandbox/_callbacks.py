@@ -451,10 +451,9 @@ def _environ(exchange: _Exchange) -> dict[str, Any]:
     scope = exchange.scope
     host, port = scope["server"]
     path, query = (scope[name].decode() for name in ("raw_path", "query_string"))
-    headers = CIMultiDict(
-        (name.decode().upper().replace("-", "_"), value.decode("latin-1"))
-        for name, value in scope["headers"]
-    )
+    headers = CIMultiDict[str]()
+    for name, value in scope["headers"]:
+        headers.add(name.decode().upper().replace("-", "_"), value.decode("latin-1"))
     headers.popall("CONTENT_LENGTH", None)
     environ: dict[str, Any] = {
         "CONTENT_LENGTH": f"{len(exchange.body)}",

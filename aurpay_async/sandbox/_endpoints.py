@@ -384,13 +384,9 @@ def _queue_routes(name: str, queue: FaultQueue[P]) -> list[web.RouteDef]:
 
 
 def _callbacks_response(sent: Iterable[SentCallback]) -> web.Response:
-    return web.json_response(
-        [
-            {
-                **attrs.asdict(each),
-                "body": each.body.decode(),
-                "sent_at": each.sent_at.isoformat(),
-            }
-            for each in sent
-        ]
-    )
+    return web.json_response([_fields(each) for each in sent])
+
+
+def _fields(sent: SentCallback) -> dict[str, object]:
+    changed = {"body": sent.body.decode(), "sent_at": sent.sent_at.isoformat()}
+    return attrs.asdict(sent) | changed

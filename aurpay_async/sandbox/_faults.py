@@ -305,10 +305,7 @@ def _with_parameter(url: str, parameter: str) -> str:
 _tampering("wrong-signature", lambda callback: {"signatures": (_forged(callback),)})
 _tampering("wrong-token", lambda _: {"token": "not-the-token"})
 _tampering("no-signature", lambda _: {"signatures": ()})
-_tampering(
-    "duplicate-headers",
-    lambda callback: {"signatures": (*callback.signatures, _forged(callback))},
-)
+_tampering("duplicate-headers", lambda c: {"signatures": (*c.signatures, _forged(c))})
 _tampering("wrong-url", lambda callback: {"url": _with_parameter(callback.url, "x=1")})
 
 
@@ -340,14 +337,12 @@ def _post(
 
 
 _tampering(
-    "api-key-only",
-    lambda callback: {"api_key": callback.api_key or ANY_KEY, "is_unsigned": True},
+    "api-key-only", lambda c: {"api_key": c.api_key or ANY_KEY, "is_unsigned": True}
 )
 _tampering("unsigned-body", _post(_other_order))
 _tampering("broken-body", _post(lambda _: b"order_id=1&status=SUCCESS"))
 _tampering(
-    "huge-body",
-    _post(lambda callback: to_json(notification(callback.order)) + b" " * 2 * MEBIBYTE),
+    "huge-body", _post(lambda c: to_json(notification(c.order)) + b" " * 2 * MEBIBYTE)
 )
 _tampering("wrong-method", lambda _: {"method": "PUT"})
 

@@ -242,10 +242,9 @@ class Ledger:
     def _invoice(
         self, amount: Decimal, number: int, created_at: datetime
     ) -> dict[str, Any]:
-        preimage, secret, description = (
-            self._random_bytes("order", number, use)
-            for use in ("preimage", "payment secret", "description")
-        )
+        uses = ("preimage", "payment secret", "description")
+        drawn = [self._random_bytes("order", number, use) for use in uses]
+        preimage, secret, description = drawn
         invoice = bolt11.sign(
             NODE_KEY,
             payment_hash=sha256(preimage).hexdigest(),
@@ -342,14 +341,9 @@ def _of_order(order: SandboxOrder) -> Iterator[SandboxTransaction]:
     )
     yield paid
     if order.status == "REFUNDED":
-        yield attrs.evolve(
-            paid,
-            tx_id=tx_id_of(order, "/refund"),
-            tx_type="REFUND",
-            obtained=None,
-            fee=Decimal(0),
-            at=order.updated_at,
-        )
+        tx_id, none = tx_id_of(order, "/refund"), Decimal(0)
+        refund = attrs.evolve(paid, tx_id=tx_id, tx_type="REFUND", at=order.updated_at)
+        yield attrs.evolve(refund, obtained=None, fee=none)
 
 
 @attrs.define(eq=False)

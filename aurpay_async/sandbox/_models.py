@@ -144,10 +144,8 @@ def _currency(name: str, fields: Fields, rates: Mapping[str, Decimal]) -> str:
     if not isinstance(value, str) or value not in rates:
         problem = f"{name} must be one of {', '.join(rates)}"
         if isinstance(value, str) and CURRENCY.fullmatch(value):
-            problem += (
-                f"; for {value} set a rate: --rate {value}=..., "
-                f'or rates={{"{value}": ...}}'
-            )
+            option = f'--rate {value}=..., or rates={{"{value}": ...}}'
+            problem += f"; for {value} set a rate: {option}"
         raise ApiRejection(400, problem)
     return value
 

@@ -130,12 +130,10 @@ class PageGuard:
         allowed = {self.host_policy.public_url, f"http://{request.host}"}
         # No script can set the first two, and a browser sends JSON to another origin
         # only after a preflight request, which this server never allows.
-        if (
-            sites != ["same-origin"]
-            or len(origins) != 1
-            or origins[0] not in allowed
-            or request.content_type != "application/json"
-        ):
+        is_own = (
+            sites == ["same-origin"] and len(origins) == 1 and origins[0] in allowed
+        )
+        if not is_own or request.content_type != "application/json":
             raise _forbidden("only for the sandbox's page")
 
 
@@ -357,9 +355,5 @@ async def _show_file(request: web.Request) -> web.Response:
 
 
 def _file(name: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=responses.read_static(name),
-        content_type=_FILES[name],
-        charset="utf-8",
-        headers=headers,
-    )
+    body, kind = responses.read_static(name), _FILES[name]
+    return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)

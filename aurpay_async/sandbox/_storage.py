@@ -57,14 +57,10 @@ def _converter() -> cattrs.Converter:
         unstruct_hook=lambda headers: [*headers.items()],
         struct_hook=lambda pairs, _: CIMultiDictProxy(CIMultiDict(pairs)),
     )
-    converter.register_unstructure_hook(
-        ReceivedRequest,
-        make_dict_unstructure_fn(ReceivedRequest, converter, headers=headers),
-    )
-    converter.register_structure_hook(
-        ReceivedRequest,
-        make_dict_structure_fn(ReceivedRequest, converter, headers=headers),
-    )
+    unstructure = make_dict_unstructure_fn(ReceivedRequest, converter, headers=headers)
+    structure = make_dict_structure_fn(ReceivedRequest, converter, headers=headers)
+    converter.register_unstructure_hook(ReceivedRequest, unstructure)
+    converter.register_structure_hook(ReceivedRequest, structure)
     return converter
 
 
