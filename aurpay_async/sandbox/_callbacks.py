@@ -186,7 +186,7 @@ class CallbackSender:
     _is_open: bool = False
     _own_port: int = 0
     _session: aiohttp.ClientSession | None = None
-    _apps: dict[Origin, _RunApp] = attrs.field(factory=dict)
+    _apps: dict[Origin, _RunApp] = attrs.field(factory=dict["Origin", "_RunApp"])
 
     def deliver_to(self, app: AsgiApp | WsgiApp, origins: Iterable[Origin]) -> None:
         """Deliver callbacks to these origins into an application of this process."""

@@ -389,4 +389,4 @@ def _callbacks_response(sent: Iterable[SentCallback]) -> web.Response:
 
 def _fields(sent: SentCallback) -> dict[str, object]:
     changed = {"body": sent.body.decode(), "sent_at": sent.sent_at.isoformat()}
-    return attrs.asdict(sent) | changed
+    return {**attrs.asdict(sent), **changed}

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     from ._models import Coin, Fields
 
+    #: Time, number of the order or withdrawal, and position in it.
+    _Key = tuple[datetime, float, int]
     #: Return 32 bytes for a purpose.
     RandomSource = Callable[..., bytes]
 
@@ -113,13 +115,13 @@ _PAID: Final = frozenset({"SUCCESS", "RESOLVED"})
 class Ledger:
     """Orders and checkout pages; restored ones are given, and completed by `open`."""
 
-    _rates: Mapping[str, Decimal] = RATES
-    orders: dict[str, SandboxOrder] = attrs.field(factory=dict)
-    _checkouts: dict[str, Checkout] = attrs.field(factory=dict)
+    rates: Mapping[str, Decimal] = RATES
+    orders: dict[str, SandboxOrder] = attrs.field(factory=dict[str, SandboxOrder])
+    checkouts: dict[str, Checkout] = attrs.field(factory=dict[str, Checkout])
     #: The order ids of checkout pages, by token.
-    _by_checkout: dict[str, str] = attrs.field(factory=dict)
-    _random_bytes: RandomSource = attrs.field(factory=random_source)
-    _time_to_pay: timedelta = TIME_TO_PAY
+    _by_checkout: dict[str, str] = attrs.field(factory=dict[str, str])
+    random_bytes: RandomSource = attrs.field(factory=random_source)
+    time_to_pay: timedelta = TIME_TO_PAY
 
     def open(self) -> None:
         """Index the restored orders."""
@@ -128,15 +130,15 @@ class Ledger:
                 self._by_checkout[order.checkout] = order.order_id
 
     def create_checkout(self, fields: Fields, api_key: str | None) -> Checkout:
-        request = parse_order_request(fields, self._rates, api_key)
-        number = len(self._checkouts) + 1
-        token = self._random_bytes("checkout", number, "token").hex()[:32]
+        request = parse_order_request(fields, self.rates, api_key)
+        number = len(self.checkouts) + 1
+        token = self.random_bytes("checkout", number, "token").hex()[:32]
         checkout = Checkout(token=f"sandbox-{token}", **request_fields(request))
-        self._checkouts[checkout.token] = checkout
+        self.checkouts[checkout.token] = checkout
         return checkout
 
     def find_checkout(self, token: str) -> Checkout:
-        checkout = self._checkouts.get(token)
+        checkout = self.checkouts.get(token)
         if checkout is None:
             raise ApiRejection(404, "there is no such checkout")
         return checkout
@@ -162,14 +164,14 @@ class Ledger:
     def create(
         self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
-        request = parse_order_request(fields, self._rates, api_key, has_options=False)
+        request = parse_order_request(fields, self.rates, api_key, has_options=False)
         return self._add(request, LIGHTNING, now)
 
     def create_payment(
         self, fields: Fields, now: datetime, api_key: str | None = None
     ) -> SandboxOrder:
         coin = find_coin(fields)
-        request = parse_order_request(fields, self._rates, api_key, prefix="vs_")
+        request = parse_order_request(fields, self.rates, api_key, prefix="vs_")
         return self._add(request, coin, now)
 
     def _add(
@@ -206,7 +208,7 @@ class Ledger:
         if coin is LIGHTNING:
             paid_to = self._invoice(amount, number, created_at)
         else:
-            address = self._random_bytes("order", number, "address").hex()[:20]
+            address = self.random_bytes("order", number, "address").hex()[:20]
             paid_to = {
                 "address": f"sandbox-{coin.chain}-{address}",
                 # Only a stablecoin has one.
@@ -219,7 +221,7 @@ class Ledger:
             amount=amount,
             created_at=created_at,
             updated_at=created_at,
-            expires_at=now + self._time_to_pay,
+            expires_at=now + self.time_to_pay,
             coin=coin.name,
             chain=coin.chain,
             chain_name=coin.chain_name,
@@ -229,10 +231,10 @@ class Ledger:
 
     def _amount(self, request: OrderRequest, coin: Coin) -> Decimal:
         """Convert the price, rounded up to the coin's smallest unit."""
-        rate = self._rates[request.currency]
+        rate = self.rates[request.currency]
         if _ROUND_UP.divide(request.price, rate) > _ALL_BITCOINS:
             raise ApiRejection(400, "price is more than all bitcoins at this rate")
-        dollars = self._rates["USD"]
+        dollars = self.rates["USD"]
         stablecoins = dollars if request.at_par else dollars * PER_DOLLAR
         per_bitcoin = coin.per_bitcoin or stablecoins
         # Multiply first, so that an amount at par equals its price exactly.
@@ -243,7 +245,7 @@ class Ledger:
         self, amount: Decimal, number: int, created_at: datetime
     ) -> dict[str, Any]:
         uses = ("preimage", "payment secret", "description")
-        drawn = [self._random_bytes("order", number, use) for use in uses]
+        drawn = [self.random_bytes("order", number, use) for use in uses]
         preimage, secret, description = drawn
         invoice = bolt11.sign(
             NODE_KEY,
@@ -358,9 +360,11 @@ class Account:
     _withdrawals: dict[str, SandboxWithdrawal]
     #: All transactions, the oldest first. Of those of one second, payments and refunds
     #: are in the order of their orders, and withdrawals follow.
-    transactions: list[SandboxTransaction] = attrs.field(factory=list)
-    #: Their sort keys: time, number of the order or withdrawal, and position in it.
-    _keys: list[tuple[datetime, float, int]] = attrs.field(factory=list)
+    transactions: list[SandboxTransaction] = attrs.field(
+        factory=list[SandboxTransaction]
+    )
+    #: Their sort keys.
+    _keys: list[_Key] = attrs.field(factory=list["_Key"])
     #: The BTC that can be withdrawn over Lightning.
     balance: Decimal = Decimal(0)
 
@@ -389,9 +393,7 @@ class Account:
         )
         self._insert((row.at, inf, len(self._keys)), row)
 
-    def _insert(
-        self, key: tuple[datetime, float, int], row: SandboxTransaction
-    ) -> None:
+    def _insert(self, key: _Key, row: SandboxTransaction) -> None:
         index = bisect_left(self._keys, key)
         if self._keys[index : index + 1] == [key]:
             return

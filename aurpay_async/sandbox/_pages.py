@@ -160,7 +160,9 @@ class EventStreams:
     """All open streams, which are closed together."""
 
     _clock: Clock
-    _streams: set[asyncio.Task[object]] = attrs.field(factory=set)
+    _streams: set[asyncio.Task[object]] = attrs.field(
+        factory=set["asyncio.Task[object]"]
+    )
 
     async def stream(
         self, request: web.Request, read_state: ReadState

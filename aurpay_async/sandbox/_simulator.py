@@ -57,7 +57,9 @@ class Deadlines:
     _clock: Clock
     _is_enabled: bool
     _known: int = 0
-    _next: list[tuple[datetime, str]] = attrs.field(factory=list)
+    _next: list[tuple[datetime, str]] = attrs.field(
+        factory=list["tuple[datetime, str]"]
+    )
     _task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
