@@ -61,6 +61,8 @@ def require_url(url: object, field: str, *, is_callback: bool, allow_http: bool)
         problem, hint = "contains non-ASCII characters", "percent-encode them"
     elif not url.startswith(("https:", "http:")):
         problem, hint = "the scheme must be in lower case", "write https://"
+    elif "/" not in url.partition("?")[0].partition("://")[2]:
+        problem, hint = "has no path, so it arrives as another URL", "add / to the host"
     else:
         return url
     raise InvalidRequestError(problem, field=field, hint=hint)

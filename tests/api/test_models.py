@@ -88,6 +88,8 @@ def test_url_that_is_not_a_str_is_rejected(field: str) -> None:
         ("https://shop.example/#x", r"use \?query instead"),
         ("https://shop.example/zahlung/gr\xf6\xdfe", "percent-encode them"),
         ("HTTPS://shop.example/paid", "write https://"),
+        ("https://shop.example", "has no path.*add / to the host"),
+        ("http://127.0.0.1:8000?next=/cart", "has no path.*add / to the host"),
     ],
 )
 def test_callback_url_that_servers_would_change_is_rejected(

@@ -46,15 +46,16 @@ class Bench:
         self.clock = FakeClock(NOW)
         self.events: list[Any] = []
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, _: Request, __: float) -> Response:
         self.clock.advance(2)
         if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
 
     async def call(self, parse: Any, complete: Any = None) -> Any:
-        client = AurpayClient(clock=self.clock, on_event=self.events.append)
-        return await client._send(REQUEST, parse, complete=complete, transport=self)
+        client: Any = AurpayClient(clock=self.clock, on_event=self.events.append)
+        client._transport = self
+        return await client._send(REQUEST, parse, complete=complete)
 
 
 def event(**fields: Any) -> CallEvent:

@@ -64,7 +64,9 @@ from aurpay_async.testing import FakeClock, MemoryTransport
 
 
 async def an_order(aurpay: AurpayClient) -> None:
-    order = await aurpay.create_order("20.00", "USD", callback_url="https://x.example")
+    order = await aurpay.create_order(
+        "20.00", "USD", callback_url="https://x.example/paid"
+    )
     assert_type(order, LightningOrder)
     assert_type(order.order_id, str)
     assert_type(order.status, OrderStatus)

@@ -42,7 +42,7 @@ async def a_store(aurpay: AurpayClient, engine: AsyncEngine) -> None:
 
 async def orders(store: OrderStore) -> None:
     order = await store.get_or_create(
-        "cart-42", Decimal("20.00"), "USD", callback_url="https://x"
+        "cart-42", Decimal("20.00"), "USD", callback_url="https://x/paid"
     )
     assert_type(order, LightningOrder)
     await store.get_or_create("cart-42", 20.0, "USD")  # type: ignore[arg-type]
