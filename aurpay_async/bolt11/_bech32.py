@@ -91,8 +91,7 @@ def decode(text: str, *, offset: int = 0) -> Bech32:
         raise InvoiceDecodeError("no prefix before the separator", position=offset)
     if len(data) < CHECKSUM_LENGTH:
         raise InvoiceDecodeError(
-            "fewer than six characters after the separator",
-            position=offset + len(text),
+            "fewer than six characters after the separator", position=offset + len(text)
         )
     digits = data.encode("ascii").translate(_DIGIT_BY_BYTE)
     try:

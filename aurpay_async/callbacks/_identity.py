@@ -52,17 +52,13 @@ if TYPE_CHECKING:
 
 #: The kind of a callback, by the URL that Aurpay called.
 Kind = Literal["paid", "timeout"]
-
 #: The name of the token in the query of a URL.
 PARAMETER: Final = "aurpay_ref"
-
 #: Changes with the format of a token, so that no token is read as another format.
 _SALT: Final = b"aurpay_async.reference.1"
-
 #: A token in the query of a URL. A second `?` results from appending without checking
 #: for a query.
 _TOKEN = re.compile(rf"[?&]{PARAMETER}(?:=([^?&]*))?(?![^?&])")
-
 _PRICE = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _ATTEMPT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
@@ -119,16 +115,10 @@ class ReferenceSigner:
             raise InvalidRequestError(
                 f"has a parameter {PARAMETER} already, which is added here", field=field
             )
-        parts = [
-            reference.reference,
-            f"{reference.price:f}",
-            reference.currency,
-            reference.kind,
-            reference.attempt_id,
-        ]
-        payload = base64_encode(json.dumps(parts, separators=(",", ":")))
-        text = self._signer().sign(payload).decode("ascii")
-        return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={text}"
+        parts = attrs.astuple(reference)
+        text = json.dumps(parts, separators=(",", ":"), default="{:f}".format)
+        token = self._signer().sign(base64_encode(text)).decode("ascii")
+        return f"{url}{'&' if '?' in url else '?'}{PARAMETER}={token}"
 
     def read(self, url: str, kind: Kind | None = None) -> Reference:
         """Return the reference in a URL."""
@@ -154,19 +144,13 @@ class ReferenceSigner:
         with suppress(BadData, ValueError, RecursionError):
             payload = json.loads(base64_decode(self._signer().unsign(token)))
         match payload:
-            case [
-                str(reference),
-                str(price),
-                str(currency),
-                str(kind),
-                str(attempt_id),
-            ] if (
+            case [str(name), str(price), str(currency), str(kind), str(attempt_id)] if (
                 _PRICE.fullmatch(price)
                 and kind in {"paid", "timeout"}
-                and _ATTEMPT_ID.fullmatch(attempt_id)
+                and is_attempt_id(attempt_id)
             ):
                 return Reference(
-                    reference=reference,
+                    reference=name,
                     price=Decimal(price),
                     currency=currency,
                     kind=cast("Kind", kind),
@@ -177,9 +161,6 @@ class ReferenceSigner:
                     f"{PARAMETER} is damaged, or signed with another reference_key",
                     rule="reference",
                 )
-
-    def __repr__(self) -> str:
-        return "ReferenceSigner(...)"
 
 
 def _tokens(url: str) -> list[str]:
@@ -196,16 +177,12 @@ Handled = Literal[
     "unconfirmed_late_paid",
     "unconfirmed_timeout",
 ]
-
 #: The time for one handler, after which another process may take over.
 LEASE: Final = timedelta(minutes=1)
-
 #: Rows checked for age when an order is added, so that cleaning up is not one pause.
 _FORGET_AT_ONCE: Final = 8
-
 #: The lifetime of an invoice, during which callbacks are expected.
 _MIN_REMEMBER: Final = timedelta(days=1)
-
 #: An invoice expires after a day; payment platforms retry callbacks for days.
 REMEMBER: Final = timedelta(days=14)
 

@@ -213,10 +213,8 @@ class Reply:
 
 
 NOT_YET: Final = Reply(503, "not yet\n", "not_yet", RETRY_AFTER)
-
 #: Characters of a called URL that are logged: any client may choose them.
 _MAX_URL: Final = 200
-
 #: The replies to rejections that are not a 401, by their rule.
 _REPLIES: Final[Mapping[str, Reply]] = {
     "method": Reply(405, "GET or POST\n", "method", {"Allow": "GET, POST"}),
@@ -259,8 +257,7 @@ class RejectionLog:
         fields = {"url": called, **ids, "outcome": error.rule}
         log_fields(_logger(), level, fields, "callback rejected: %s", error)
         self._call_hook(error, event)
-        default = Reply(401, "refused\n", error.rule)
-        return _REPLIES.get(error.rule, default)
+        return _REPLIES.get(error.rule) or Reply(401, "refused\n", error.rule)
 
     def report(
         self,

@@ -62,44 +62,35 @@ _PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
 #: Seconds for the inbox to record or to release a claim, after the handler.
 _RECORD_TIMEOUT_S: Final = 10
 
+#: The replies to notifications without a new effect.
 _REPEATED: Final = Reply(200, "ok\n", Taken.REPEATED.value)
-
 _REPLY_TO_TAKEN: Final = {
     Taken.REPEATED: _REPEATED,
     Taken.SUPERSEDED: Reply(200, "ok\n", Taken.SUPERSEDED.value),
     Taken.BUSY: Reply(503, "being handled\n", Taken.BUSY.value, RETRY_AFTER),
 }
-
 _STATUS_UNKNOWN: Final = Reply(503, "not yet\n", "unconfirmed", RETRY_AFTER)
 
+#: Problems, in the order in which they can occur.
 _NO_CLAIM: Final = "the inbox did not answer within the lease"
-
 _NO_ANSWER: Final = "lookup or Aurpay did not answer within the lease"
-
 _NO_RECORD: Final = (
     "the handler returned, but the inbox did not record it: unless the handler's own "
     "transaction did, the next delivery of this callback calls the handler again"
 )
-
 _POSTPONED: Final = "callback not processed, answered with 503"
-
 _FAILED: Final = "callback not processed, answered with 500"
-
 _CANCELLED: Final = "callback not processed, because its task was cancelled"
-
 _NOT_RELEASED: Final = "claim not released, so the order is busy until its lease ends"
-
 _OTHER_ATTEMPT: Final = (
     "lookup returned another order of the same reference: an earlier or a later one, "
     "or the answer to the call that created this one was lost"
 )
 
-
 #: The records after which a payment is late: a timeout was notified as confirmed.
 _LATE: Final[frozenset[Handled | None]] = frozenset(
     {"timeout", "unconfirmed_late_paid"}
 )
-
 #: The reader of a processor that confirms no callback.
 _NO_READER: Final = cast("OrderReader", object())
 
@@ -235,8 +226,7 @@ class Delivery:
         if outcome is None:
             problem = f"Aurpay has status {shown(str(order.status))}"
             notification = self._unconfirmed(known, problem)
-            # Aurpay has to deliver the callback again: the status may change.
-            self._reply = _STATUS_UNKNOWN
+            self._reply = _STATUS_UNKNOWN  # delivered again: the status may change
             return notification
         if outcome == "timed_out" and previous in _LATE:
             self._reply = _REPEATED
@@ -363,14 +353,8 @@ class Delivery:
         *,
         traceback: bool = False,
     ) -> None:
-        self.log.report(
-            problem,
-            error,
-            self.event,
-            traceback=traceback,
-            **self._ids(),
-            outcome=outcome,
-        )
+        facts = {**self._ids(), "outcome": outcome}
+        self.log.report(problem, error, self.event, traceback=traceback, **facts)
 
     def _ids(self) -> dict[str, str | None]:
         return {
@@ -447,7 +431,9 @@ _OPT_OUT: Final = (
     "CallbackProcessor.unconfirmed_only(...) is for that"
 )
 
-_INBOX_METHODS: Final = ("claim", "release", "confirm", "holds")
+
+def _has(value: object, *methods: str) -> bool:
+    return all(callable(getattr(value, name, None)) for name in methods)
 
 
 @final
@@ -501,13 +487,11 @@ class CallbackProcessor:
         """
         if not is_async(lookup):
             raise ConfigurationError(f"lookup must be an `async def`; {_OPT_OUT}")
-        if reader is not _NO_READER and not callable(
-            getattr(reader, "get_order", None)
-        ):
+        if reader is not _NO_READER and not _has(reader, "get_order"):
             raise ConfigurationError(f"reader must be an AurpayClient; {_OPT_OUT}")
         if not is_async(handler):
             raise ConfigurationError("handler must be an `async def`")
-        if not all(callable(getattr(inbox, name, None)) for name in _INBOX_METHODS):
+        if not _has(inbox, "claim", "release", "confirm", "holds"):
             raise ConfigurationError(
                 "inbox must be a SqlInbox(...), or a MemoryInbox() if one "
                 "process takes all callbacks"
@@ -523,7 +507,6 @@ class CallbackProcessor:
             )
         self._verifier = verifier
         self._log = RejectionLog(on_rejected)
-        self._clock = SystemClock() if clock is None else clock
         self._delivery = partial(
             Delivery,
             handler=handler,
@@ -532,6 +515,7 @@ class CallbackProcessor:
             inbox=inbox,
             lease=lease,
             log=self._log,
+            clock=SystemClock() if clock is None else clock,
         )
         # Strong references: the task of a cancelled request keeps running and must not
         # be garbage-collected.
@@ -591,14 +575,7 @@ class CallbackProcessor:
             kind: The kind of callback that the route accepts, if the shop has two.
         """
         called = str(url).partition("?")[0]
-        verified = verify_request(
-            self._verifier,
-            method=method,
-            url=url,
-            headers=headers,
-            body=body,
-            kind=kind,
-        )
+        verified = verify_request(self._verifier, method, url, headers, body, kind)
         # Tracebacks can show locals, and this signature is still valid.
         del headers, url, body
         event = await verified
@@ -641,9 +618,7 @@ class CallbackProcessor:
         event: CallbackEvent | None = None,
         polled: KnownOrder | None = None,
     ) -> Reply:
-        delivery = self._delivery(
-            token=token, event=event, polled=polled, clock=self._clock
-        )
+        delivery = self._delivery(token=token, event=event, polled=polled)
         task = asyncio.create_task(_run(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

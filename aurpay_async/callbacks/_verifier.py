@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 
 #: A second ``?`` results from appending without checking for a query.
 _LAST = re.compile(r"[?&](?:aurpay_order_id|public_key)=[^?&]*\Z")
-
 #: Aurpay's plugins expect one of them; at most two are removed.
 _MAX_APPENDED: Final = 2
 
@@ -205,7 +204,6 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str] | tuple[bytes, bytes]]
 
 #: Characters of one header; the longest documented one has 44.
 _MAX_HEADER: Final = 512
-
 _DIGEST_SIZE: Final = 32
 
 #: The headers that authenticate a callback, by their name in lower case.
@@ -228,12 +226,9 @@ class _SignedHeaders(dict[str, str]):
 def parse_headers(headers: Headers) -> _SignedHeaders:
     """Return the headers of a callback."""
     try:
-        pairs: Iterable[tuple[str, str] | tuple[bytes, bytes]]
         if isinstance(headers, Mapping):
-            pairs = cast("Mapping[str, str]", headers).items()
-        else:
-            pairs = headers
-        decoded = [(_to_str(name).lower(), _to_str(value)) for name, value in pairs]
+            headers = [*cast("Mapping[str, str]", headers).items()]
+        decoded = [(_to_str(name).lower(), _to_str(value)) for name, value in headers]
     except Exception:  # noqa: BLE001 - a framework's mapping may raise anything
         raise _header_error("headers are neither a mapping nor pairs of str") from None
     found = _SignedHeaders()
@@ -262,11 +257,8 @@ def _to_str(value: object) -> str:
 
 
 TOLERANCE: Final = timedelta(minutes=5)
-
 _SECRET: Final = "AURPAY_CALLBACK_SECRET"  # noqa: S105 - a name
-
 _TOKEN: Final = "AURPAY_CALLBACK_TOKEN"  # noqa: S105 - a name
-
 #: Compared by identity: only `token_only` verifies without secrets.
 _NO_SECRETS: Final[list[Secret]] = []
 
@@ -589,9 +581,8 @@ def _header_error(problem: str) -> CallbackSignatureError:
 Body = bytes | Callable[[], Awaitable[bytes]]
 
 
-async def verify_request(
+async def verify_request(  # noqa: PLR0917 - as `verify`
     verifier: CallbackVerifier,
-    *,
     method: str,
     url: str,
     headers: Headers,

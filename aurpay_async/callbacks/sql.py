@@ -34,14 +34,7 @@ from .._core.clock import SystemClock
 from .._db.engine import Database, execute, execute_and_commit, require_connection
 from .._db.tables import callbacks, inbox_metadata
 from ..errors import StoreUnavailableError
-from ._identity import (
-    LEASE,
-    REMEMBER,
-    Claim,
-    Taken,
-    claim_rejection,
-    lease_expired,
-)
+from ._identity import LEASE, REMEMBER, Claim, Taken, claim_rejection, lease_expired
 
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Executable, Insert, MetaData, Select, Update
@@ -53,28 +46,21 @@ if TYPE_CHECKING:
 __all__ = ["SqlInbox"]
 
 _row: Final = callbacks.c
-
 #: The statements are built once, and executed with values of such parameters.
 _KEY: Final[BindParameter[str]] = bindparam("row_key")
-
 _TOKEN: Final[BindParameter[str]] = bindparam("held_token")
 
 #: An UPDATE of a claim's row; no row matches after the claim has ended.
 _HELD: Final = update(callbacks).where(_row.key == _KEY, _row.token == _TOKEN)
-
 _RELEASE: Final = _HELD.values(token=None)
-
 #: Without a result: it reads no row.
 _PING: Final = select(_row.key).where(false())
-
 _HOLDS: Final = select(_row.key).where(_row.key == _KEY, _row.token == _TOKEN)
 
 #: Each failed try means that another process has updated the row meanwhile.
 _TRIES: Final = 5
-
 #: Rows that `prune` deletes in one transaction: callbacks wait for milliseconds.
 _BATCH: Final = 1_000
-
 #: A longer lease or age counts as this: its end would be a year that neither Python nor
 #: the database has.
 _MAX_PERIOD: Final = timedelta(days=36_500)
@@ -209,13 +195,10 @@ class SqlInbox:
             The number of deleted rows.
         """
         age = min(older_than, _MAX_PERIOD)
-        old = and_(
-            _row.updated_at <= self._database.now(self._clock, -age),
-            or_(
-                _row.token.is_(None),
-                _row.lease_until <= self._database.now(self._clock),
-            ),
+        free = or_(
+            _row.token.is_(None), _row.lease_until <= self._database.now(self._clock)
         )
+        old = and_(_row.updated_at <= self._database.now(self._clock, -age), free)
         oldest = select(_row.key).where(old).order_by(_row.updated_at).limit(_BATCH)
         # The condition is repeated: a row may be claimed after it was selected.
         statement = delete(callbacks).where(_row.key.in_(oldest), old)
@@ -257,8 +240,7 @@ class SqlInbox:
         if (await execute_and_commit(connection, new, values)).rowcount == 1:
             return Claim(key=key, token=token, previous=None)
         found = await execute_and_commit(connection, query, {"row_key": key})
-        row = found.one_or_none()
-        if row is None:
+        if (row := found.one_or_none()) is None:
             return None
         handled = cast("Handled | None", row.handled)
         # If the clock was set back by hours, the lease must not end hours later.

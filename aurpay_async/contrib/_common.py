@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from functools import partial
 from http import HTTPMethod
 from typing import TYPE_CHECKING, Final, cast, final
 from urllib.parse import quote
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from .._core.money import Network
     from ..callbacks import CallbackProcessor, Kind, Reply
-    from ..callbacks._verifier import Body
 
     #: As received, repeated ones included.
     AsgiHeaders = Iterable[tuple[bytes, bytes]]
@@ -51,10 +51,8 @@ if TYPE_CHECKING:
 
 #: For routers that need a list of methods; the processor rejects most of them.
 METHODS: Final = [method.value for method in HTTPMethod]
-
 #: The default path of a callback route.
 PATH: Final = "/aurpay/callback"
-
 _ORIGIN = re.compile(r"\Ahttps?://[^/?#]*", re.IGNORECASE)
 
 #: RFC 3986, 3.3: the characters that a path does not percent-encode.
@@ -154,29 +152,17 @@ class CallbackRoute:
         self.address = PublicAddress(
             public_base_url, allow_http=allow_http, network=network
         )
-        self._processor = processor
-        self._kind: Kind | None = kind
-
-    async def answer(
-        self, *, method: str, url: str, headers: Headers, body: Body
-    ) -> Reply:
-        """Return the reply of `CallbackProcessor.process`."""
-        reply = self._processor.process(
-            method=method, url=url, headers=headers, body=body, kind=self._kind
-        )
-        # Tracebacks can show locals, and this signature is still valid.
-        del url, headers
-        return await reply
+        #: `CallbackProcessor.process` for the kind of the route.
+        self.answer = partial(processor.process, kind=kind)
 
     async def answer_asgi(self, scope: Scope, chunks: AsyncIterable[bytes]) -> Reply:
         """Return the reply to an ASGI request with its body in `chunks`."""
         body = asgi_body(scope, chunks)
-        reply = await self._processor.process(
+        reply = await self.answer(
             method=cast("str", scope["method"]),
             url=self.address.asgi_url(scope),
             headers=cast("Headers", scope["headers"]),
             body=body,
-            kind=self._kind,
         )
         if body.is_read or not body.closing:
             return reply
@@ -234,7 +220,6 @@ def _find_problem(public_base_url: object, *, allow_http: bool) -> str | None:
 
 
 CONTENT_TYPE: Final = "text/event-stream"
-
 #: Neither caches nor nginx (its proxy_buffering) keep events back.
 HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -243,10 +228,8 @@ HEADERS: Final[Mapping[str, str]] = {
 
 #: Seconds without an event after which a comment is sent.
 HEARTBEAT_S: Final = 15.0
-
 #: Seconds between two calls of `until`.
 UNTIL_EVERY_S: Final = 5.0
-
 _COMMENT: Final = b":\n\n"
 
 

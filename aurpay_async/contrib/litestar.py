@@ -50,8 +50,7 @@ def callback_handler(
             a proxy, the server receives another host.
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: between containers for example. The network must not be mainnet.
+        allow_http: Accept ``http://`` beyond loopback, as the client; not on mainnet.
         network: The network of the client.
 
     Raises:
@@ -69,9 +68,7 @@ def callback_handler(
         include_in_schema=False,
         exclude_from_csrf=True,
     )
-    async def aurpay_callback(
-        request: Request[object, object, State],
-    ) -> Response[str]:
+    async def aurpay_callback(request: Request[object, object, State]) -> Response[str]:
         reply = await callback.answer_asgi(request.scope, request.stream())
         return Response(
             # Litestar raises if a response to HEAD has a body.

@@ -39,13 +39,10 @@ except ImportError as _error:
 from .._api.arguments import NewOrder, require_reference
 from .._core.clock import SystemClock
 from .._core.events import is_async
+from .._core.json import pick
 from .._db.engine import Database, execute, require_connection
 from .._db.tables import callbacks
-from ..errors import (
-    AlreadyPaidError,
-    APIError,
-    ConfigurationError,
-)
+from ..errors import AlreadyPaidError, APIError, ConfigurationError
 from ..orders import may_retry
 
 if TYPE_CHECKING:
@@ -62,7 +59,6 @@ __all__ = ["OrderTasks"]
 
 #: The only database that procrastinate supports.
 _DIALECT: Final = "postgresql"
-
 _OPEN: Final = "aurpay:open"
 _FULFIL: Final = "aurpay:fulfil"
 _RECONCILE: Final = "aurpay:reconcile"
@@ -72,16 +68,12 @@ _RESTART: Final = "aurpay:restart"
 #: first retries; the last ones outlast an outage of Aurpay.
 _FIRST_PAUSE: Final = 2
 _LONGEST_PAUSE: Final = 300
-
 #: The last attempt is about twenty minutes after the first.
 _ATTEMPTS: Final = 12
-
 #: Three heartbeat intervals of procrastinate's workers, which is its own default.
 _STALLED_AFTER: Final = timedelta(seconds=30)
-
 #: A handler that hangs occupies a slot of the worker.
 _FULFILMENT_TIMEOUT: Final = timedelta(minutes=1)
-
 #: Jobs of crashed workers run before new ones.
 _URGENT: Final = 1
 
@@ -226,12 +218,7 @@ class OrderTasks:
             timeout_callback=timeout_callback,
             reference=require_reference(reference),
         )
-        urls = {
-            "succeed_url": order.succeed_url,
-            "timeout_url": order.timeout_url,
-            "callback_url": order.callback_url,
-            "timeout_callback": order.timeout_callback,
-        }
+        urls = pick(order, "succeed_url timeout_url callback_url timeout_callback")
         return await self._defer(
             connection,
             _OPEN,
@@ -260,11 +247,7 @@ class OrderTasks:
         return await self._defer(connection, _FULFIL, require_reference(reference))
 
     async def _defer(
-        self,
-        caller: object,
-        task: str,
-        reference: str,
-        **arguments: str,
+        self, caller: object, task: str, reference: str, **arguments: str
     ) -> int:
         connection = await require_connection(caller)
         job = {

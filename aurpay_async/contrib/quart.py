@@ -41,8 +41,7 @@ def callback_blueprint(
             a proxy, the server receives another host.
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: between containers for example. The network must not be mainnet.
+        allow_http: Accept ``http://`` beyond loopback, as the client; not on mainnet.
         network: The network of the client.
 
     Raises:

@@ -70,8 +70,7 @@ def callback_route(
             a proxy, the server receives another host.
         path: The path of the route in this application.
         kind: The kind of callback that the route accepts, if the shop has two.
-        allow_http: Accept ``http://`` in `public_base_url` beyond loopback, as for the
-            client: between containers for example. The network must not be mainnet.
+        allow_http: Accept ``http://`` beyond loopback, as the client; not on mainnet.
         network: The network of the client.
 
     Raises:
@@ -157,16 +156,15 @@ def verified_callback(
         body = asgi_body(request.scope, request.stream())
         event = await verify_request(
             verifier,
-            method=request.method,
-            url=address.asgi_url(request.scope),
-            headers=request.scope["headers"],
-            body=body,
-            kind=kind,
+            request.method,
+            address.asgi_url(request.scope),
+            request.scope["headers"],
+            body,
+            kind,
         )
         if not isinstance(event, CallbackError):
             return event
-        called = address.asgi_url(request.scope).partition("?")[0]
-        reply = log.reject(event, url=called)
+        reply = log.reject(event, url=address.asgi_url(request.scope))
         headers = {**reply.headers, **({} if body.is_read else body.closing)}
         raise HTTPException(reply.status, headers=headers) from event
 

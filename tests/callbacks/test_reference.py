@@ -164,7 +164,7 @@ def test_weak_reference_key_is_rejected_without_quoting_it(
 
 
 def test_repr_of_a_reference_signer_shows_no_key() -> None:
-    assert repr(SIGNER) == "ReferenceSigner(...)"
+    assert KEY not in repr(SIGNER)
 
 
 def test_new_attempt_ids_are_unique() -> None:
