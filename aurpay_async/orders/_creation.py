@@ -23,6 +23,7 @@ import random
 from copy import copy
 from datetime import timedelta
 from functools import partial
+from operator import methodcaller
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast, final
 
 import attrs
@@ -47,7 +48,7 @@ from ..errors import (
 )
 from ._models import Attempt, AttemptState, log_fields_of
 from ._planner import MAX_SEND_DELAY_S, Action, call_limit, decide, last_payment_at
-from ._reconcile import record_candidates, search
+from ._reconcile import mark_unknown, record_candidates, search
 from ._recording import PAYMENT_HASH, record
 from ._repository import INSERT, Key, LockedAttempt, row_of
 
@@ -254,10 +255,10 @@ _POLL_S: Final = 0.1
 #: Actions that the unlocked read decides.
 _IDLE: Final = frozenset({Action.SHOW, Action.WAIT})
 
-#: Actions that are state transitions, and their target state.
-_TRANSITIONS: Final[Mapping[Action, AttemptState]] = {
-    Action.RETIRE: AttemptState.OVERDUE,
-    Action.MARK_UNKNOWN: AttemptState.UNKNOWN,
+#: Actions that are state transitions.
+_TRANSITIONS: Final[Mapping[Action, Callable[[LockedAttempt], Awaitable[object]]]] = {
+    Action.RETIRE: methodcaller("move", AttemptState.OVERDUE),
+    Action.MARK_UNKNOWN: mark_unknown,
 }
 
 
@@ -387,7 +388,7 @@ class OrderOpener:
                 return sending
             if step.do in _TRANSITIONS:
                 locked = LockedAttempt(rows, connection, entry, step.attempt)
-                await locked.move(_TRANSITIONS[step.do])
+                await _TRANSITIONS[step.do](locked)
             return step
 
     def _new_sending(self, entry: ReferenceRecord) -> Sending:

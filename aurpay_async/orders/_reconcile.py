@@ -306,7 +306,7 @@ async def _query(
         return partial(record, order=order), order.order_id
     if attempt.state is AttemptState.CREATING:
         # The sender has crashed: the next run searches for its order.
-        return _mark_unknown, None
+        return mark_unknown, None
     found = await search(repository, attempt, now)
     # A reported payment may identify the order.
     is_reported = attempt.state is AttemptState.PAYMENT_REPORTED
@@ -320,7 +320,15 @@ async def _expire(locked: LockedAttempt) -> Change:
     return await locked.move(AttemptState.EXPIRED, last_polled_at=locked.entry.now)
 
 
-async def _mark_unknown(locked: LockedAttempt) -> Change:
+async def mark_unknown(locked: LockedAttempt) -> Change:
+    """Take over an attempt from a process that was ended before it stored an answer."""
+    log_fields(
+        _log,
+        logging.WARNING,
+        log_fields_of(locked.attempt),
+        "the process that was creating an order has stored no answer, because it was "
+        "killed or the database failed: its order is searched for",
+    )
     return await locked.move(AttemptState.UNKNOWN)
 
 

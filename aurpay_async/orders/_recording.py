@@ -97,18 +97,21 @@ async def record(
     return change
 
 
-#: What is logged at INFO when an attempt reaches a state.
+#: What is logged when an attempt reaches a state.
 _RECORDED: Final = {
-    AttemptState.PAID: "payment recorded",
-    AttemptState.DUPLICATE: "duplicate payment recorded, which has to be refunded",
-    AttemptState.REFUNDED: "refund recorded",
+    AttemptState.PAID: (logging.INFO, "payment recorded"),
+    AttemptState.DUPLICATE: (
+        logging.WARNING,
+        "duplicate payment recorded, which has to be refunded",
+    ),
+    AttemptState.REFUNDED: (logging.INFO, "refund recorded"),
 }
 
 
 def _log_recorded(attempt: Attempt) -> None:
-    text = _RECORDED.get(attempt.state)
-    if text is not None and _log.isEnabledFor(logging.INFO):
-        log_fields(_log, logging.INFO, log_fields_of(attempt), text)
+    level, text = _RECORDED.get(attempt.state, (logging.INFO, ""))
+    if text and _log.isEnabledFor(level):
+        log_fields(_log, level, log_fields_of(attempt), text)
 
 
 def _is_late(stored: OrderStatus, order: Order) -> bool:
@@ -140,9 +143,6 @@ async def _record_report(locked: LockedAttempt, kind: Kind, hint: str | None) ->
 
 
 _log: Final = logging.getLogger("aurpay_async.orders")
-
-#: The next step after a payment of an unknown order.
-_REVIEW: Final = ": `aurpay store review` lists it, and a person assigns its order"
 
 #: The hint of errors about the arguments of `OrderStore.record`.
 _HINT: Final = (
@@ -359,9 +359,8 @@ async def _find_or_adopt(
             _log,
             logging.WARNING,
             log_fields_of(adopted, order_id=order_id),
-            "%s callback of an order that this order store did not create%s",
+            "%s callback of an order that this order store did not create",
             token.kind,
-            _REVIEW if token.kind == "paid" else "",
         )
     return await rows.lock(connection, key), is_new
 

@@ -12,6 +12,7 @@ to wait for a lock does not see the rows that were inserted meanwhile.
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,6 +34,7 @@ from sqlalchemy import (
 
 from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
+from .._core.events import log_fields
 from .._core.metrics import OrderCounts, OrderGauges
 from .._db.engine import (
     UtcDateTime,
@@ -50,6 +52,7 @@ from ._models import (
     AttemptState,
     Attention,
     Change,
+    log_fields_of,
 )
 from ._planner import DONE, ReferenceRecord, attention_for, due_since, next_poll
 
@@ -90,6 +93,13 @@ _OPEN: Final = tuple(state for state in AttemptState if state not in DONE)
 
 #: References that `prune` deletes in one transaction: callbacks wait for milliseconds.
 BATCH: Final = 500
+
+_log: Final = logging.getLogger("aurpay_async.orders")
+
+_REVIEW: Final = (
+    "a payment may have arrived and needs a person's review: `aurpay store review` "
+    "lists it"
+)
 
 # Frequent statements are built once: that takes longer than executing one on SQLite.
 # The parameters of an UPDATE have other names than the columns, because it takes the
@@ -547,6 +557,8 @@ class LockedAttempt:
             done = await execute(self.connection, _UPDATE, {**changed, **row})
             if done.rowcount != 1:
                 raise _conflict(before)
+        if changed.get("attention") == Attention.REVIEW:
+            log_fields(_log, logging.WARNING, log_fields_of(after), _REVIEW)
         return Change(attempt=after, before=before.state)
 
 

@@ -475,11 +475,13 @@ class TestCrashes:
         client: AurpayClient,
         clock: FakeClock,
         url: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         first = await start_call(store, platform)
         clock.advance(CALL_S - 1)
         async with OrderStore(client, url) as another:
             order = await opened(another)
+            assert "has stored no answer" in caplog.text
             assert await states(another) == [S.PAYABLE, S.UNKNOWN]
         assert platform.calls == {"create_order": 2, "list_orders": 1}
         assert sum(clock.sleeps) == pytest.approx(1)

@@ -369,13 +369,19 @@ class TestSearching:
         [unclear] = await local.needs_review()
         assert unclear.candidates == {other.order_id: "OVERDUE", own: "SUCCESS"}
 
-    async def test_reconcile_finds_a_crashed_call_after_its_deadline(
-        self, local: OrderStore, platform: Platform, clock: FakeClock
+    async def test_reconcile_finds_a_crashed_call_after_its_deadline_and_logs_it(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         task = await start_call(local, platform)
         clock.advance(49)
         assert (await local.reconcile()).polled == 0
         assert await states(local, clock, 60) == ["unknown"]
+        assert "has stored no answer" in caplog.text
+        assert "searched for; reference='cart-42' attempt_id=" in caplog.text
         platform.go.set()
         await task
 

@@ -258,6 +258,8 @@ class TestPayments:
             "refund recorded",
         ]
         assert [second in line for _, line in logged] == [False, True, True]
+        levels = [one.levelname for one in caplog.records]
+        assert levels == ["INFO", "WARNING", "INFO"]
 
     async def test_one_of_twenty_concurrent_records_is_newly_paid(
         self, store: OrderStore, platform: Platform, client: AurpayClient, url: str

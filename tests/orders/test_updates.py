@@ -40,7 +40,6 @@ from .platform import REFERENCE_KEY, URLS
 if TYPE_CHECKING:
     from aurpay_async import AurpayClient, LightningOrder
     from aurpay_async.callbacks import (
-        Kind,
         Notification,
         Reply,
     )
@@ -195,6 +194,7 @@ async def test_callback_needs_review_while_two_orders_fit(
     client: AurpayClient,
     local_shop: Shop,
     other: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The status of the other order makes no difference."""
     await lost(local, platform, "lost+created")
@@ -208,6 +208,8 @@ async def test_callback_needs_review_while_two_orders_fit(
     ]
     assert not (await local.reconcile()).changes
     assert [one.state for one in await local.needs_review()] == [S.PAYMENT_REPORTED]
+    [warning] = [one for one in caplog.records if "needs a person" in one.getMessage()]
+    assert (warning.levelname, warning.aurpay_reference) == ("WARNING", "cart-42")  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -527,8 +529,13 @@ async def test_late_answer_adds_the_invoice_to_an_order_paid_meanwhile(
 class TestUnknownOrders:
     """Orders that the store lacks, for example after a restore from a backup."""
 
-    async def test_payment_of_an_unknown_order_needs_review(
-        self, store: OrderStore, platform: Platform, client: AurpayClient, shop: Shop
+    async def test_payment_of_an_unknown_order_needs_review_and_warnings_say_so(
+        self,
+        store: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        shop: Shop,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The callback is stored as a row, and answered with 200."""
         order = await client.create_order("20.00", "USD", reference="cart-9", **URLS)
@@ -537,6 +544,9 @@ class TestUnknownOrders:
         assert (await shop.receive(url)).status == 200
         [change] = shop.changes
         assert (change.changed, change.newly_paid) == (True, False)
+        adopted, review = caplog.messages[-2:]
+        assert "paid callback of an order that this order store did not" in adopted
+        assert "`aurpay store review` lists it; reference='cart-9'" in review
         [attempt] = await store.needs_review()
         assert attempt == change.attempt
         assert (attempt.state, attempt.reference) == (S.PAYMENT_REPORTED, "cart-9")
@@ -601,24 +611,6 @@ class TestUnknownOrders:
         [attempt] = await local.needs_review()
         assert attempt.hinted_order_id == order.order_id
         assert [change.newly_paid for change in local_shop.changes] == [False]
-
-    async def test_warning_about_a_payment_of_an_unknown_order_names_the_next_step(
-        self, local: OrderStore, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        kinds: tuple[Kind, ...] = ("paid", "timeout")
-        for kind in kinds:
-            token = Reference(
-                reference="cart-9",
-                price=Decimal(20),
-                currency="USD",
-                kind=kind,
-                attempt_id=kind,
-            )
-            async with local._repository.rows.writing() as connection:
-                await _find_or_adopt(local._repository.rows, connection, token)
-            message = caplog.records[-1].getMessage()
-            assert (": `aurpay store review` lists it" in message) is (kind == "paid")
-            assert message.startswith(f"{kind} callback of an order that this"), kind
 
     async def test_concurrent_callbacks_of_an_unknown_order_create_one_row(
         self, store: OrderStore, client: AurpayClient, monkeypatch: pytest.MonkeyPatch
