@@ -309,6 +309,15 @@ async def test_order_detail_without_an_order_id_rejects_the_order() -> None:
     assert caught.value.outcome is RequestOutcome.UNKNOWN
 
 
+async def test_order_detail_that_is_the_response_to_the_create_rejects_the_order() -> (
+    None
+):
+    """A proxy that sends a response twice: it agrees with the order in all fields."""
+    async with client(made(), made(vs_price="20.00", vs_currency="USD")) as aurpay:
+        with pytest.raises(UntrustedOrderError, match="is the response to a create"):
+            await aurpay.create_order("20.00", "USD", confirm=True)
+
+
 async def test_a_read_back_that_contradicts_has_later_orders_read_back_too() -> None:
     """Though the caller did not ask for it."""
     third = made(order_id="3", payment_request=sign_invoice(payment_hash="03" * 32))
