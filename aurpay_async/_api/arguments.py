@@ -61,8 +61,10 @@ def require_url(url: object, field: str, *, is_callback: bool, allow_http: bool)
         problem, hint = "contains non-ASCII characters", "percent-encode them"
     elif not url.startswith(("https:", "http:")):
         problem, hint = "the scheme must be in lower case", "write https://"
-    elif "/" not in url.partition("?")[0].partition("://")[2]:
+    elif "/" not in (path := url.partition("?")[0].partition("://")[2]):
         problem, hint = "has no path, so it arrives as another URL", "add / to the host"
+    elif {".", ".."} & {*path.split("/")}:
+        problem, hint = "has a path that clients shorten", "write it without . and .."
     else:
         return url
     raise InvalidRequestError(problem, field=field, hint=hint)

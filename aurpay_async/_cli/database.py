@@ -58,11 +58,16 @@ def _require_file(name: str, option: Secret | None) -> None:
 def upgrade_needed(problem: str, option: Secret | None) -> ConfigurationError:
     """Return an error with the command that creates what the database lacks."""
     error = ConfigurationError(problem)
-    command = "aurpay db upgrade"
-    if option is not None:
-        command += f" --database {quote(without_passwords(option.reveal()))}"
+    command = _upgrade_command(option)
     error.advice = f"If this is the right database, run `{command}`."
     return error
+
+
+def _upgrade_command(option: Secret | None) -> str:
+    command = "aurpay db upgrade"
+    if option is None:
+        return command
+    return f"{command} --database {quote(without_passwords(option.reveal()))}"
 
 
 async def show_schema(*, database: DatabaseOption = None, output: Output = TEXT) -> int:
@@ -75,7 +80,7 @@ async def check_schema(
 ) -> int:
     async with open_database(database) as opened:
         schema = await read_schema(opened)
-    _show(output, schema)
+    _show(output, schema, database)
     return 0 if schema.fits else FAILED
 
 
@@ -89,21 +94,23 @@ async def upgrade_schema(
         for revision in before.pending:
             output.info(f"Migration {revision} was applied.")
         schema = await read_schema(opened)
-    _show(output, schema)
+    _show(output, schema, database)
     return 0 if schema.fits else FAILED
 
 
-def _show(output: Output, schema: Schema) -> None:
+def _show(output: Output, schema: Schema, option: Secret | None) -> None:
     members = pick(schema, "version newest pending differences")
     output.json("schema", ok=schema.fits, **members)
     version = schema.version or "none: no migration of this package ran"
     rows = [Row("version", version), Row("newest", schema.newest)]
     rows += [Row("differs", each, "problem") for each in schema.differences]
     output.rows(rows, "Schema of the database")
-    output.status(*describe_schema(schema))
+    output.status(*describe_schema(schema, option))
 
 
-def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
+def describe_schema(
+    schema: Schema, option: Secret | None = None
+) -> tuple[str, Literal["ok", "problem"]]:
     """Return whether this package can use the tables, and what to do if it cannot."""
     if schema.fits:
         return "this version of aurpay-async can use the tables", "ok"
@@ -112,5 +119,7 @@ def describe_schema(schema: Schema) -> tuple[str, Literal["ok", "problem"]]:
         newer = "a newer version of aurpay-async has migrated it"
         problem = f"{newer}: install that version"
     elif schema.pending:
-        problem = f"pending: {', '.join(schema.pending)}; run `aurpay db upgrade`"
+        problem = (
+            f"pending: {', '.join(schema.pending)}; run `{_upgrade_command(option)}`"
+        )
     return problem, "problem"

@@ -89,6 +89,7 @@ def test_url_that_is_not_a_str_is_rejected(field: str) -> None:
         ("https://shop.example/zahlung/gr\xf6\xdfe", "percent-encode them"),
         ("HTTPS://shop.example/paid", "write https://"),
         ("https://shop.example", "has no path.*add / to the host"),
+        ("https://shop.example/a/../b", "clients shorten; write it without"),
         ("http://127.0.0.1:8000?next=/cart", "has no path.*add / to the host"),
     ],
 )
