@@ -50,7 +50,6 @@ from .transport import require_task
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
     from datetime import datetime
-    from typing import Literal
 
     from .._api.models import Page
     from .._core.clock import Clock
@@ -62,7 +61,6 @@ _log: Final = logging.getLogger("aurpay_async.client")
 
 #: A payment may be on its way when its order becomes overdue.
 OVERDUE_GRACE_S: Final = 60.0
-
 #: How far Aurpay's clock may be ahead: as for callbacks.
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
@@ -70,40 +68,30 @@ _CLOCK_SKEW: Final = timedelta(minutes=5)
 #: after fetching their phone.
 _POLL_INTERVALS: Final = ((60.0, 2.0), (600.0, 5.0))
 _LONGEST_INTERVAL_S: Final = 15.0
-
 #: The longest Retry-After that is respected between two polls.
 _MAX_RETRY_AFTER_S: Final = 300.0
-
 #: How long to retry the final poll while it fails.
 _FINAL_RETRY_S: Final = 300.0
-
 #: Thirty years; longer timeouts overflow clocks.
 _MAX_TIMEOUT_S: Final = 10**9
-
 _NO_DEADLINE: Final = float("inf")
 
 #: From so many orders on, the list is read instead.
 _LIST_FROM: Final = 50
-
 #: Rows per page of the list. Parsing more would block the event loop for long.
 _PAGE_SIZE: Final = 100
-
 #: How far the creation times in the list may be out of order, as for lost orders.
 _LIST_ORDER_SLACK: Final = timedelta(minutes=10)
-
 #: An order is queried by its id always after it was missing in the list so many times.
 _MAX_MISSES: Final = 2
-
 #: How long no list is read after a page that failed.
 _LIST_PAUSE_S: Final = 60.0
 
 
 def poll_interval(elapsed_s: float) -> float:
     """Return the seconds between two polls, that long after the first one."""
-    for until_s, interval_s in _POLL_INTERVALS:
-        if elapsed_s < until_s:
-            return interval_s
-    return _LONGEST_INTERVAL_S
+    intervals = (pause for until, pause in _POLL_INTERVALS if elapsed_s < until)
+    return next(intervals, _LONGEST_INTERVAL_S)
 
 
 def seconds_to_next_poll(elapsed_s: float, deadline_s: float) -> float:
@@ -304,15 +292,10 @@ class PollingLane:
 
     def _orders_to_read(self, interval_s: float) -> set[OrderPoller]:
         """Return all orders of an interval, if one of them waits for its row."""
-        orders = {
-            poller
-            for poller in self.pollers.values()
-            if poller.is_listed and poller.interval_s == interval_s
-        }
-        waits = any(
-            poller in orders and not self._rows[poller].done() for poller in self._rows
-        )
-        return orders if waits else set()
+        pollers = self.pollers.values()
+        orders = {p for p in pollers if p.is_listed and p.interval_s == interval_s}
+        waits = (p in orders and not row.done() for p, row in self._rows.items())
+        return orders if any(waits) else set()
 
     async def _read_list(self, missing: set[OrderPoller]) -> None:
         """Read the list down to the oldest of these orders, and update all in it.
@@ -382,10 +365,9 @@ class PollingLane:
             return
         pollers = [*self.pollers.values()]
         tasks = [*self._readers.values(), *(p.task for p in pollers if p.task)]
+        closed = ConfigurationError("this client was closed while it polled an order")
         for poller in pollers:
-            poller.finish(
-                ConfigurationError("this client was closed while it polled an order")
-            )
+            poller.finish(closed)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -439,7 +421,6 @@ class Waiter:
             notify(self.on_status, latest.status)
 
     def release(self) -> None:
-        """End the call."""
         self.is_released = True
         self._changed.set()
 
@@ -533,11 +514,11 @@ class OrderPoller:
             waiter.notify(order)
         now = self._clock.now()
         if order.status is OrderStatus.REFUNDED:
-            self._finish_with("refunded", order)
+            self.finish(Payment(outcome="refunded", order=order))
         elif order.status.is_paid:
             paid = order.update_time or now
             late = self._first_seen_overdue is not None or paid > self._deadline()
-            self._finish_with("late_paid" if late else "paid", order)
+            self.finish(Payment(outcome="late_paid" if late else "paid", order=order))
         elif order.status is OrderStatus.OVERDUE and self._first_seen_overdue is None:
             self._first_seen_overdue = now
 
@@ -582,13 +563,6 @@ class OrderPoller:
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
 
-    def _finish_with(
-        self,
-        outcome: Literal["paid", "late_paid", "timed_out", "refunded"],
-        order: Order,
-    ) -> None:
-        self.finish(Payment(outcome=outcome, order=order))
-
     def _deadline(self) -> datetime:
         due = self._due or overdue_at(self._started)
         overdue = self._first_seen_overdue
@@ -618,9 +592,8 @@ class OrderPoller:
             if failure is not None:
                 if self._seconds_until_overdue() <= -(OVERDUE_GRACE_S + _FINAL_RETRY_S):
                     raise failure
-                await self._sleep_until_due(
-                    max(poll_interval(self._elapsed_s()), _retry_after_s(failure))
-                )
+                pause_s = max(poll_interval(self._elapsed_s()), _retry_after_s(failure))
+                await self._sleep_until_due(pause_s)
                 continue
             overdue_in_s = self._seconds_until_overdue(began)
             if self.latest is not None and overdue_in_s <= -OVERDUE_GRACE_S:
@@ -633,7 +606,7 @@ class OrderPoller:
         if order.status.is_paid is None:
             self.finish(_pending_error(self.order_id, order.status))
         else:
-            self._finish_with("timed_out", order)
+            self.finish(Payment(outcome="timed_out", order=order))
 
     async def _poll_once(self) -> AurpayError | None:
         """Poll the order; return the error if it is retryable."""

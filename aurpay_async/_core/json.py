@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
 #: Nesting of JSON that is read or written. Documented responses nest 4 deep.
 MAX_DEPTH: Final = 64
-
 #: Also matches an unterminated string, to keep the search linear.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-
 #: RFC 8259, 8.1: a parser may ignore it instead of treating it as an error.
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
 #: RFC 8259, 2: the only blanks around a value.
 _BLANKS: Final = " \t\n\r"
-
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -159,10 +155,8 @@ class _ScalarError(ValueError):
 
 
 _MAX_BITS: Final = (10**MAX_DIGITS).bit_length()
-
 #: Characters of a key that a message shows.
 _MAX_KEY_SHOWN: Final = 40
-
 _CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 
@@ -212,13 +206,14 @@ def _dump_scalar(value: object, place: str) -> str:
         return _dump_str(str.__str__(value), place)
     if isinstance(value, int | Decimal):
         return dump_number(value, place)
+    problem = f"is not a JSON value but {type(value).__name__}"
+    hint: str | None = "write str, int, Decimal, lists, mappings, True, False or None"
     if isinstance(value, float):
-        raise _reject_float(value, place)
-    raise InvalidRequestError(
-        f"is not a JSON value but {type(value).__name__}",
-        field=place,
-        hint="write str, int, Decimal, lists, mappings, True, False or None",
-    )
+        # A subclass, such as numpy's, may override repr().
+        written = float.__repr__(value)
+        problem = f"a float is not exact: {written}"
+        hint = f'write Decimal("{written}")' if isfinite(value) else None
+    raise InvalidRequestError(problem, field=place, hint=hint)
 
 
 def _dump_str(value: str, place: str) -> str:
@@ -247,14 +242,4 @@ def dump_number(value: int | Decimal, place: str) -> str:
 def _too_long(place: str) -> InvalidRequestError:
     return InvalidRequestError(
         f"has more than {MAX_DIGITS} digits", field=place, hint="write it as a str"
-    )
-
-
-def _reject_float(value: float, place: str) -> InvalidRequestError:
-    # A subclass, such as numpy's, may override repr().
-    written = float.__repr__(value)
-    return InvalidRequestError(
-        f"a float is not exact: {written}",
-        field=place,
-        hint=f'write Decimal("{written}")' if isfinite(value) else None,
     )

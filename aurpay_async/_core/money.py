@@ -21,30 +21,22 @@ NETWORKS: Final[tuple[Network, ...]] = get_args(Network)
 #: Digits of a price, before and after the point together. More than any currency
 #: needs, and a number of minor units still fits into a 64-bit integer.
 MAX_PRICE_DIGITS: Final = 18
-
 #: Up to this length the error says that there are too many digits; a longer string is
 #: reported as not being a number.
 _MAX_SHOWN_DIGITS = 2 * MAX_PRICE_DIGITS
-
 _MAX_PRICE_BITS = (10**MAX_PRICE_DIGITS).bit_length()
 
 #: There are 21 million bitcoins, of 100,000,000,000 millisatoshi each.
 MSAT_PER_BTC: Final = 10**11
-
 MAX_MSAT: Final = 21_000_000 * MSAT_PER_BTC
-
 _MSAT_EXPONENT: Final = 11
 
 #: Amounts have their first digit between 10**7 and 10**-11.
 _MAX_ADJUSTED = 64
-
 #: Digits of a number that is received.
 MAX_DIGITS: Final = 64
-
 #: A private context, independent of the caller's settings; it never rounds.
 EXACT: Final = Context(prec=MAX_DIGITS, traps=[InvalidOperation, Inexact])
-
-_CURRENCY_LENGTH: Final = 3
 
 
 def to_currency(value: str) -> str:
@@ -52,7 +44,7 @@ def to_currency(value: str) -> str:
     code = ""
     if isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         code = str.__str__(value)
-    if len(code) == _CURRENCY_LENGTH and code.isascii() and code.isalpha():
+    if len(code) == len("USD") and code.isascii() and code.isalpha():
         return code.upper()
     raise InvalidRequestError(
         f"must be three ASCII letters, got {shown(value)}",
@@ -148,29 +140,21 @@ def _length_error(field: str) -> InvalidRequestError:
 
 
 def _type_error(value: object, field: str) -> InvalidRequestError:
-    if isinstance(value, float):
-        return _float_error(value, field)
-    return InvalidRequestError(
-        f"must be a Decimal, an int or a str, not {type(value).__name__}",
-        field=field,
-        hint=f'write it like "{_EXAMPLES[field]}"',
-    )
-
-
-def _float_error(value: float, field: str) -> InvalidRequestError:
+    if not isinstance(value, float):
+        problem = f"must be a Decimal, an int or a str, not {type(value).__name__}"
+        example = f'write it like "{_EXAMPLES[field]}"'
+        return InvalidRequestError(problem, field=field, hint=example)
     # float's own repr: that of a subclass (numpy has one) may differ.
     written = float.__repr__(value)
     exact = format(Decimal(written), "f")
     payable = isfinite(value) and value > 0 and len(exact) <= MAX_PRICE_DIGITS
-    return InvalidRequestError(
-        f"a float is not exact: {written}",
-        field=field,
-        hint=f'write Decimal("{exact}") or "{exact}"' if payable else None,
-    )
+    hint = f'write Decimal("{exact}") or "{exact}"' if payable else None
+    problem = f"a float is not exact: {written}"
+    return InvalidRequestError(problem, field=field, hint=hint)
 
 
 def _digit_count(number: Decimal) -> int:
-    """Return the number of digits of a finite `number` without an exponent."""
+    # Without an exponent: 1E+3 has four digits, and so has 0.001.
     _, digits, exponent = number.as_tuple()
     return max(len(digits) + max(int(exponent), 0), 1 - int(exponent))
 

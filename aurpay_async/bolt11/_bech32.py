@@ -16,6 +16,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .._core.money import MAX_MSAT
 from ..errors import InvoiceDecodeError, InvoiceInvalidError
 
 if TYPE_CHECKING:
@@ -23,40 +24,31 @@ if TYPE_CHECKING:
 
 
 CHARSET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-
 DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
-
 #: Ten bits at a time are twice as fast as five.
 _PAIRS: Final = [high + low for high in DIGITS for low in DIGITS]
 
 #: Data characters to base-32 digits; any other byte to one that int() rejects.
 _NO_DIGIT = b"!"
-
 _DIGIT_BY_BYTE = bytes(
     ord(DIGITS[CHARSET.index(chr(byte))] if chr(byte) in CHARSET else _NO_DIGIT)
     for byte in range(256)
 )
-
 _TO_CHARS = str.maketrans(DIGITS, CHARSET)
 
 #: The two halves of a prefix character, each as a base-32 digit.
 _HIGH = bytes(ord(DIGITS[byte >> 5]) for byte in range(256))
-
 _LOW = bytes(ord(DIGITS[byte & 31]) for byte in range(256))
 
 CHECKSUM_LENGTH: Final = 6
-
 _BECH32_CONSTANT: Final = 1
-
 _BECH32M_CONSTANT: Final = 0x2BC830A3
-
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 #: Modulo the generator, x**124 is x**36 + x**35 + x**27 + x**17 + x**5 + 1, the
 #: shortest such sum that a search found: the part above 124 characters is added to the
 #: part below.
 _FOLD_WORDS = 124
-
 _FOLD_MASK = (1 << 5 * _FOLD_WORDS) - 1
 
 
@@ -143,7 +135,6 @@ def bytes_to_digits(data: bytes) -> str:
 
 
 def to_chars(digits: str) -> str:
-    """Return base-32 digits as bech32 characters."""
     return digits.translate(_TO_CHARS)
 
 
@@ -214,24 +205,18 @@ CURRENCIES: Final[dict[str, Network]] = {
 PREFIXES: Final[dict[str, str]] = {
     network: f"ln{currency}" for currency, network in CURRENCIES.items()
 }
+_KNOWN_PREFIXES: Final = ", ".join(sorted(PREFIXES.values()))
 
 #: Each unit in tenths of a millisatoshi, so that pico-bitcoin is a whole number.
 #: BOLT #11: "m (milli): multiply by 0.001", u 0.000001, n 10**-9, p 10**-12.
 _TENTHS: Final = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 
-#: 21 million bitcoins.
-MAX_MSAT: Final = 21_000_000 * 10**11
-
 #: All bitcoins in pico-bitcoin have 20 digits.
 _HRP = re.compile(r"ln(bcrt|tbs|bc|tb|sb)(?:([0-9]{1,20})([munp]?))?")
-
 _PREFIX = re.compile(r"ln(?:bcrt|tbs|bc|tb|sb)(?=[0-9]|$)")
-
 _FLAGS = re.ASCII | re.IGNORECASE
-
 #: The beginning of an invoice; the prefixes of bcrt and tbs begin like this, too.
 BEGINNING = re.compile("ln(?:bc|tb|sb)", _FLAGS)
-
 #: A complete invoice within another string: in a URI, or after blanks.
 _INVOICE = re.compile(
     r"ln(?:bcrt|tbs|bc|tb|sb)(?:[0-9]{1,20}[munp]?)?1[02-9ac-hj-np-z]+", _FLAGS
@@ -245,10 +230,8 @@ def prefix_error(text: str, offset: int) -> InvoiceDecodeError:
     about it would call an intact invoice mistyped. If an invoice follows later in the
     string, the message says what to cut off.
     """
-    known = ", ".join(sorted(PREFIXES.values()))
-    message = f"no Lightning prefix ({known})"
-    inside = _INVOICE.search(text, offset)
-    if inside:
+    message = f"no Lightning prefix ({_KNOWN_PREFIXES})"
+    if inside := _INVOICE.search(text, offset):
         start, end = inside.span()
         message += f"; an invoice begins at character {start}: cut off all before it"
         if end < len(text):
@@ -286,10 +269,8 @@ def parse_hrp(hrp: str, *, offset: int, strict: bool) -> tuple[Network, int | No
 def _malformed_error(hrp: str, offset: int) -> InvoiceDecodeError:
     prefix = _PREFIX.match(hrp)
     if prefix is None:
-        known = ", ".join(sorted(PREFIXES.values()))
-        return InvoiceDecodeError(
-            f"does not begin with a network's prefix ({known})", position=offset
-        )
+        problem = f"does not begin with a network's prefix ({_KNOWN_PREFIXES})"
+        return InvoiceDecodeError(problem, position=offset)
     # "if amount contains a non-digit OR is followed by anything except a multiplier
     # (see table above): MUST fail the payment."
     return InvoiceDecodeError(

@@ -88,12 +88,10 @@ def sign(private_key: bytes, digest: bytes) -> tuple[bytes, int]:
 
 
 def is_private_key(private_key: bytes) -> bool:
-    """Return whether 32 bytes are a private key."""
     return len(private_key) == 32 and 0 < int.from_bytes(private_key) < N
 
 
 def public_key(private_key: bytes) -> bytes:
-    """Return the compressed public key of a private key."""
     return _compress(_multiply_two(int.from_bytes(private_key), _G, 0))
 
 

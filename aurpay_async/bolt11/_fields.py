@@ -148,7 +148,6 @@ class Fields(NamedTuple):
     unknown: list[UnknownField]
 
     def all(self, tag: str) -> list[str]:
-        """Return all fields of a tag that may be repeated."""
         first = [self.known[tag]] if tag in self.known else []
         return first + [content for other, content in self.more if other == tag]
 
@@ -230,10 +229,8 @@ def parse_number(digits: str, *, strict: bool) -> int:
     # no digits.
     if strict and digits[:1] == "0":
         raise InvoiceInvalidError("a number has leading zeros", rule="number")
-    if len(digits) > _NUMBER_LENGTH:
-        raise InvoiceInvalidError("a number has more than 64 bits", rule="number")
     value = int(digits or "0", 32)
-    if value >= 1 << 64:
+    if len(digits) > _NUMBER_LENGTH or value >= 1 << 64:
         raise InvoiceInvalidError("a number has more than 64 bits", rule="number")
     return value
 
@@ -314,7 +311,6 @@ def list_features(value: int) -> tuple[Feature, ...]:
 
 
 def parse_route(digits: str, *, strict: bool) -> tuple[Hop, ...]:
-    """Return the hops of an ``r`` field."""
     data = parse_bytes(digits, strict=strict)
     if not data or len(data) % _HOP_LENGTH:
         # "r field MUST contain one or more ordered entries", each of 51 bytes.

@@ -40,30 +40,23 @@ if TYPE_CHECKING:
 
 #: BOLT #11: "Default is 3600 (1 hour) if not specified."
 DEFAULT_EXPIRY: Final = 3600
-
 #: "MUST use an expiry delta of at least 18 when making the payment".
 DEFAULT_MIN_FINAL_CLTV_EXPIRY: Final = 18
 
 #: The limit of lnd and LDK: the capacity of the largest QR code.
 MAX_LENGTH: Final = 7089
-
 #: BOLT #11 has no limit; ours is twice the longest invoice published as an example.
 MAX_LENGTH_LENIENT: Final = 16_384
-
 _URI_SCHEME: Final = "lightning:"
 
 #: BOLT #11: "timestamp: seconds-since-1970 (35 bits, big-endian)".
 TIMESTAMP_LENGTH: Final = 7
-
 #: "signature: compact ECDSA/secp256k1 signature of the above (520 bits: 64-byte R||S +
 #: 1-byte recovery id)".
 SIGNATURE_LENGTH: Final = 104
-
 #: The digits of the tagged fields.
 _FIELDS: Final = slice(TIMESTAMP_LENGTH, -SIGNATURE_LENGTH)
-
 _SIGNATURE_BYTES: Final = 65
-
 _SIGNATURE_MASK: Final = (1 << 520) - 1
 
 
@@ -336,9 +329,8 @@ def _fallbacks(
 def _routes(fields: Fields, *, strict: bool) -> tuple[tuple[Hop, ...], ...]:
     routes = tuple(parse_route(digits, strict=strict) for digits in fields.all("r"))
     is_public_key = _secp256k1.curve().is_public_key
-    if not all(
-        is_public_key(bytes.fromhex(h.pubkey)) for route in routes for h in route
-    ):
+    keys = (bytes.fromhex(hop.pubkey) for route in routes for hop in route)
+    if not all(map(is_public_key, keys)):
         raise InvoiceInvalidError("a hop has an invalid public key", rule="route")
     return routes
 
@@ -357,10 +349,10 @@ def check_rules(text: str) -> Iterator[RuleCheck]:
     Args:
         text: An invoice, with or without ``lightning:``.
     """
-    scheme = text[: len(_URI_SCHEME)].lower()
-    offset = len(_URI_SCHEME) if scheme == _URI_SCHEME else 0
+    offset = len(_URI_SCHEME) if text[: len(_URI_SCHEME)].lower() == _URI_SCHEME else 0
     length = len(text) - offset
-    yield RuleCheck("length", _length_problem(length))
+    problem = f"more than {MAX_LENGTH:,} characters" if length > MAX_LENGTH else None
+    yield RuleCheck("length", problem)
     if length > MAX_LENGTH_LENIENT:
         return
     try:
@@ -381,22 +373,12 @@ def check_rules(text: str) -> Iterator[RuleCheck]:
         yield _check(name, partial(check, parts, fields))
 
 
-def _length_problem(length: int) -> str | None:
-    if length <= MAX_LENGTH:
-        return None
-    return f"more than {MAX_LENGTH:,} characters"
-
-
 def _check(name: str, check: Callable[[], object]) -> RuleCheck:
     try:
         check()
     except InvoiceError as error:
         return RuleCheck(name, str(error))
     return RuleCheck(name, None)
-
-
-def _check_number(tag: str) -> Callable[[Bech32, Fields], object]:
-    return lambda _, fields: parse_number(fields.known.get(tag, ""), strict=True)
 
 
 #: In the order of the output.
@@ -408,8 +390,10 @@ _RULES: Final[dict[str, Callable[[Bech32, Fields], object]]] = {
     "payment_hash": lambda _, fields: _required(fields.known, "p", strict=True),
     "payment_secret": lambda _, fields: _required(fields.known, "s", strict=True),
     "metadata": lambda _, fields: parse_bytes(fields.known.get("m", ""), strict=True),
-    "expiry": _check_number("x"),
-    "min_final_cltv_expiry": _check_number("c"),
+    "expiry": lambda _, fields: parse_number(fields.known.get("x", ""), strict=True),
+    "min_final_cltv_expiry": lambda _, fields: parse_number(
+        fields.known.get("c", ""), strict=True
+    ),
     "features": lambda _, fields: (
         "9" in fields.known and parse_features(fields.known["9"], strict=True)
     ),

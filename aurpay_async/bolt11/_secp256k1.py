@@ -14,27 +14,15 @@ from . import _ecdsa
 
 
 class Curve(Protocol):
-    """ECDSA over secp256k1 on bytes."""
+    """ECDSA over secp256k1 on bytes: the functions that `_ecdsa` describes."""
 
-    def recover(self, digest: bytes, signature: bytes, /) -> bytes | bytearray:
-        """Return the compressed public key of a 65-byte recoverable signature.
+    def recover(self, digest: bytes, signature: bytes, /) -> bytes | bytearray: ...
 
-        Raises:
-            ValueError: if there is none.
-        """
-        ...
+    def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool: ...
 
-    def verify(self, public_key: bytes, digest: bytes, signature: bytes, /) -> bool:
-        """Verify a low-S signature with a public key."""
-        ...
+    def is_public_key(self, public_key: bytes, /) -> bool: ...
 
-    def is_public_key(self, public_key: bytes, /) -> bool:
-        """Return whether 33 bytes are a compressed point of the curve."""
-        ...
-
-    def sign(self, private_key: bytes, digest: bytes, /) -> tuple[bytes, int]:
-        """Return a 64-byte low-S signature (RFC 6979) and its recovery id."""
-        ...
+    def sign(self, private_key: bytes, digest: bytes, /) -> tuple[bytes, int]: ...
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from .._core.money import MAX_MSAT
 from ..errors import InvalidRequestError, InvoiceInvalidError, shown
 from . import _bech32, _ecdsa, _secp256k1
 from ._fields import parse_fallback, require_dependencies
@@ -78,18 +79,16 @@ def sign(
     key = _bytes(private_key, "private_key", length=32)
     if not _ecdsa.is_private_key(key):
         raise InvalidRequestError("not a private key", field="private_key")
+    named = _bech32.bytes_to_digits(_ecdsa.public_key(key)) if name_payee else None
+    min_cltv = _number(min_final_cltv_expiry, "min_final_cltv_expiry")
     content = (
         ("p", "payment_hash", _data(payment_hash, "payment_hash", length=32)),
         ("s", "payment_secret", _data(payment_secret, "payment_secret", length=32)),
         _description(description, description_hash),
         ("m", "metadata", None if metadata is None else _data(metadata, "metadata")),
-        ("n", "name_payee", _public_key(key) if name_payee else None),
+        ("n", "name_payee", named),
         ("x", "expiry", _number(expiry, "expiry")),
-        (
-            "c",
-            "min_final_cltv_expiry",
-            _number(min_final_cltv_expiry, "min_final_cltv_expiry"),
-        ),
+        ("c", "min_final_cltv_expiry", min_cltv),
         *(("f", "fallbacks", _fallback(*pair, network)) for pair in fallbacks),
         *(("r", "routes", _route(route)) for route in routes),
         ("9", "features", _features(features)),
@@ -127,10 +126,6 @@ def _data(text: str, name: str, *, length: int | None = None) -> str:
     return _bech32.bytes_to_digits(_bytes(text, name, length=length))
 
 
-def _public_key(key: bytes) -> str:
-    return _bech32.bytes_to_digits(_ecdsa.public_key(key))
-
-
 def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequestError("must be a str", field="description")
@@ -138,9 +133,8 @@ def _description(text: str, hashed: str | None) -> tuple[str, str, str]:
         try:
             return "d", "description", _bech32.bytes_to_digits(text.encode())
         except UnicodeEncodeError:
-            raise InvalidRequestError(
-                "is not valid Unicode", field="description"
-            ) from None
+            problem = "is not valid Unicode"
+            raise InvalidRequestError(problem, field="description") from None
     if text:
         raise InvalidRequestError(
             "pass a description or its hash, not both", field="description_hash"
@@ -168,17 +162,14 @@ def _shortest(value: int) -> str:
 
 
 def _timestamp(value: int) -> str:
-    return _bech32.to_digits(
-        _require_int(value, "timestamp", 0, 1 << 35), TIMESTAMP_LENGTH
-    )
+    seconds = _require_int(value, "timestamp", 0, 1 << 35)
+    return _bech32.to_digits(seconds, TIMESTAMP_LENGTH)
 
 
 def _amount(msat: int | None) -> str:
     if msat is None:
         return ""
-    return _bech32.format_amount(
-        _require_int(msat, "amount_msat", 1, _bech32.MAX_MSAT + 1)
-    )
+    return _bech32.format_amount(_require_int(msat, "amount_msat", 1, MAX_MSAT + 1))
 
 
 def _features(bits: Iterable[int]) -> str | None:
@@ -222,14 +213,8 @@ def _hop(hop: Hop) -> bytes:
             hint='write it like "66051x263430x1800"',
         )
     block, transaction, output = map(int, channel.groups())
-    sizes = (
-        (block, 3),
-        (transaction, 3),
-        (output, 2),
-        (hop.fee_base_msat, 4),
-        (hop.fee_proportional_millionths, 4),
-        (hop.cltv_expiry_delta, 2),
-    )
+    fees = (hop.fee_base_msat, 4), (hop.fee_proportional_millionths, 4)
+    sizes = (block, 3), (transaction, 3), (output, 2), *fees, (hop.cltv_expiry_delta, 2)
     return pubkey + b"".join(
         _require_int(number, "routes", 0, 1 << 8 * size).to_bytes(size)
         for number, size in sizes

@@ -147,7 +147,7 @@ class ReferenceSigner:
             case [str(name), str(price), str(currency), str(kind), str(attempt_id)] if (
                 _PRICE.fullmatch(price)
                 and kind in {"paid", "timeout"}
-                and is_attempt_id(attempt_id)
+                and _ATTEMPT_ID.fullmatch(attempt_id)
             ):
                 return Reference(
                     reference=name,
