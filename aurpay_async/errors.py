@@ -318,10 +318,12 @@ class UntrustedOrderError(InvalidResponseError):
 class OrderMismatchError(AurpayError):
     """Aurpay's order is not the merchant's: fulfil nothing.
 
-    It has another price, currency or amount, or belongs to another attempt.
+    It has another price, currency or amount, or belongs to another attempt. Only
+    queries are compared, so `may_have_succeeded` is false.
     """
 
     outcome = RequestOutcome.UNKNOWN
+    writes = False
 
     def __init__(self, problem: str, *, order_id: str) -> None:
         super().__init__(problem)

@@ -159,6 +159,13 @@ def test_may_have_succeeded_is_false_for_a_query_and_for_a_known_outcome() -> No
             assert error.may_have_succeeded is may_exist
 
 
+def test_an_order_mismatch_is_found_by_queries_and_cannot_have_succeeded() -> None:
+    error = errors.OrderMismatchError("x", order_id="1")
+    assert (error.outcome, error.order_id) == (RequestOutcome.UNKNOWN, "1")
+    assert not error.may_have_succeeded
+    assert str(error) == "x"
+
+
 async def test_a_failed_create_may_have_succeeded_and_a_failed_query_may_not() -> None:
     lost = [errors.ConnectionLostError("lost") for _ in range(2)]
     client = AurpayClient(

@@ -803,6 +803,7 @@ async def test_wait_and_watch_reject_an_order_of_another_price_currency_or_amoun
         assert str(error) == "Aurpay has another " + problem.format(ID)
         assert (error.order_id, error.outcome) == (ID, RequestOutcome.UNKNOWN)
         assert not may_retry(error)
+        assert not error.may_have_succeeded
         updates = aurpay.watch(ORDER)
         assert isinstance(await failure(anext(updates)), OrderMismatchError)
     assert (statuses, len(platform.looks)) == ([], 2)

@@ -425,8 +425,9 @@ class TestOtherUpdates:
     ) -> None:
         order = await opened(local)
         platform.orders[order.order_id] |= {**fields, "status": "SUCCESS"}
-        with pytest.raises(OrderMismatchError, match=problem):
+        with pytest.raises(OrderMismatchError, match=problem) as caught:
             await local.record(order_id=order.order_id)
+        assert not caught.value.may_have_succeeded
         assert (await attempt_of(local, order.order_id)).state is S.PAYABLE
 
 
