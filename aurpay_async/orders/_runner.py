@@ -51,7 +51,7 @@ class _Loop:
         self.event_loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
         self._clock = clock
-        self._pause: asyncio.Future[None] | None = None
+        self._pause: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """End the pause; the current run continues to its end."""
@@ -63,13 +63,23 @@ class _Loop:
         """Sleep until the time is over, or until `stop` is called."""
         if self.is_stopping:
             return
-        # A fake clock that its sleeps move would let this loop run without a pause.
-        pause = getattr(self._clock, "pause", self._clock.sleep)
-        self._pause = asyncio.ensure_future(pause(seconds))
+        self._pause = asyncio.create_task(self._wait(seconds))
         try:
             await asyncio.wait({self._pause})
         finally:
             self._pause.cancel()
+
+    async def _wait(self, seconds: float) -> None:
+        # A fake clock that its sleeps move would let this loop run without a pause.
+        pause = getattr(self._clock, "pause", self._clock.sleep)
+        try:
+            await pause(seconds)
+        except BaseException as error:
+            if propagates(error):
+                raise
+            # A loop without a pause would use a whole processor.
+            _log.exception("the clock cannot wait: asyncio waits %.1f s", seconds)
+            await asyncio.sleep(seconds)
 
 
 @final

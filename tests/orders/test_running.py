@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,33 @@ async def test_an_outage_is_logged_in_one_line_and_with_its_traceback_at_debug(
     said = "s: store_unavailable: the database cannot be used: x"
     assert record.getMessage().endswith(said)
     assert bool(record.exc_info) is (level == "DEBUG")
+
+
+@pytest.mark.parametrize("name", ["sleep", "pause"])
+@pytest.mark.parametrize("problem", [OSError("no timer"), asyncio.CancelledError()])
+async def test_loop_of_a_clock_that_cannot_wait_logs_it_and_waits(
+    name: str, problem: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: float) -> None:
+        raise problem
+
+    clock: Any = SimpleNamespace(now=FakeClock().now, **{name: fail})
+    clock.sleep = fail
+    runs = 0
+
+    async def reconcile() -> Reconciliation:
+        nonlocal runs
+        runs += 1
+        return NOTHING
+
+    async with Runner(clock).running(reconcile, 60):
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert runs == 1
+    [record] = caplog.records
+    assert record.getMessage() == "the clock cannot wait: asyncio waits 60.0 s"
+    assert record.exc_info
+    assert record.exc_info[1] is problem
 
 
 async def test_pauses_after_failures_grow_up_to_the_pause_between_runs(
