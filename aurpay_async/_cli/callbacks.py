@@ -184,16 +184,9 @@ def _show_answer(
     output: Output, url: str, options: CallbackOptions, answer: Answer, text: str
 ) -> int:
     accepted = answer.status in _ACCEPTED
-    output.json(
-        "callback",
-        method=options.method,
-        url=without_query(url),
-        kind=options.kind,
-        accepted=accepted,
-        **pick(answer, "status error"),
-        body=text,
-        seconds=round(answer.seconds, 3),
-    )
+    sent = {"method": options.method, "url": without_query(url), "kind": options.kind}
+    received = {"accepted": accepted, **pick(answer, "status error"), "body": text}
+    output.json("callback", **sent, **received, seconds=round(answer.seconds, 3))
     rows = [Row("body", line) for line in text.splitlines()]
     if answer.error is not None:
         rows.insert(0, Row("error", answer.error, "problem"))

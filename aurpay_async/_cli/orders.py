@@ -123,13 +123,9 @@ async def list_orders(
 
 
 def _order_cells(order: Order) -> tuple[str, ...]:
-    return (
-        order.order_id,
-        moment(order.create_time),
-        order.status,
-        _format_sum(order.price, order.currency),
-        _format_sum(order.amount, order.coin),
-    )
+    price = _format_sum(order.price, order.currency)
+    amount = _format_sum(order.amount, order.coin)
+    return order.order_id, moment(order.create_time), order.status, price, amount
 
 
 def _format_sum(number: Decimal | None, unit: str | None) -> str:

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 _NETWORK: Final = "regtest"
 
 _HOST: Final = "Send callbacks to this host as well; may be repeated."
+_NAME: Final = """\
+Accept this host name as well, such as the service name in a network of containers; \
+may be repeated."""
 _SEED: Final = """\
 Make ids, secrets and invoices the same in every run that starts at the same time."""
 _SPEED: Final = """\
@@ -113,14 +116,7 @@ class SandboxOptions:
     post_callbacks: PostCallbacksOption = False
     api_key_in_callbacks: Flag = False
     callback_hosts: Annotated[Several, doc(_HOST, name="--callback-host")] = ()
-    allowed_hosts: Annotated[
-        Several,
-        doc(
-            "Accept this host name as well, such as the service name in a network "
-            "of containers; may be repeated.",
-            name="--allowed-host",
-        ),
-    ] = ()
+    allowed_hosts: Annotated[Several, doc(_NAME, name="--allowed-host")] = ()
     public_url: str | None = None
     auth_from_env: Flag = False
     ask: AskOption = False
@@ -170,17 +166,13 @@ def show_activity(output: Output, activity: Activity) -> None:
     else:
         members = pick(activity, "at kind method status order_id")
         output.json("sent_callback", **members, url=target, error=activity.problem)
-    outcome = [
-        activity.fault and f"fault {activity.fault}",
-        str(activity.status or ""),
-        activity.problem,
-        activity.order_id and f"order {activity.order_id}",
-    ]
-    output.status(
-        f"{activity.at:%H:%M:%S} {'request' if kind is None else f'callback {kind}'}: "
-        f"{activity.method} {target} -> {', '.join(filter(None, outcome))}",
-        "ok" if activity.is_ok else "problem",
-    )
+    fault = activity.fault and f"fault {activity.fault}"
+    order = activity.order_id and f"order {activity.order_id}"
+    outcome = filter(None, (fault, str(activity.status or ""), activity.problem, order))
+    what = "request" if kind is None else f"callback {kind}"
+    called = f"{activity.at:%H:%M:%S} {what}: {activity.method} {target}"
+    found = f"{called} -> {', '.join(outcome)}"
+    output.status(found, "ok" if activity.is_ok else "problem")
 
 
 def make_sandbox(options: SandboxOptions) -> Sandbox:
@@ -365,11 +357,8 @@ async def open_shop(
     async def handle(notification: Notification) -> None:
         notifications.append(notification)
 
-    verifier = CallbackVerifier(
-        secrets=[sandbox.callback_secret],
-        tokens=[sandbox.callback_token],
-        reference_key=key,
-    )
+    secrets, tokens = [sandbox.callback_secret], [sandbox.callback_token]
+    verifier = CallbackVerifier(secrets=secrets, tokens=tokens, reference_key=key)
     processor = CallbackProcessor(
         verifier, handle, lookup=lookup, reader=aurpay, inbox=MemoryInbox()
     )

@@ -491,12 +491,9 @@ async def _make_due(rows: Rows, reference: str) -> int:
     attempts = await rows.of(reference)
     if not attempts:
         raise _unknown(reference)
-    due = [
-        attempt
-        for attempt in attempts
-        if attempt.order_id is not None
-        or (attempt.created_here and attempt.state in _SEARCHED)
-    ]
+    known = [one for one in attempts if one.order_id is not None]
+    own = [one for one in attempts if one.order_id is None and one.created_here]
+    due = [*known, *(one for one in own if one.state in _SEARCHED)]
     return sum([await rows.plan_poll(attempt, _FIRST) for attempt in due])
 
 
@@ -612,12 +609,9 @@ async def _record(output: Output, database: Secret | None, decision: _Decision) 
         # The order was queried already: this client sends nothing.
         repository = Repository(AurpayClient(), rows, SystemClock())
         change = await resolve(repository, attempt_id, decision.order, None)
-    output.json(
-        "resolution",
-        **_change_members(change),
-        **pick(change, "newly_paid duplicate_payment"),
-        order=None if decision.order is None else detail_members(decision.order),
-    )
+    members = _change_members(change) | pick(change, "newly_paid duplicate_payment")
+    order = None if decision.order is None else detail_members(decision.order)
+    output.json("resolution", **members, order=order)
     attempt = change.attempt
     output.status(f"{attempt.reference}: {change.before} -> {attempt.state}")
     if change.newly_paid:

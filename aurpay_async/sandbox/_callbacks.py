@@ -224,13 +224,9 @@ class CallbackSender:
         """Send a callback once unless it is lost, and record the attempt."""
         sent_at = self.settings.clock.now()
         status, error = await self._attempt(callback, is_lost=is_lost)
-        sent = SentCallback(
-            order_id=callback.order.order_id,
-            **pick(callback, "kind method url headers body"),
-            status=status,
-            error=error,
-            sent_at=sent_at,
-        )
+        shared = pick(callback, "kind method url headers body")
+        shared |= {"order_id": callback.order.order_id, "sent_at": sent_at}
+        sent = SentCallback(**shared, status=status, error=error)
         self._sent.append(sent)
         self._report(sent)
         return sent

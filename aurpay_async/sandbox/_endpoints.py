@@ -282,11 +282,9 @@ class Control:
     def shared_routes(self) -> list[web.RouteDef]:
         """Return the routes that the sandbox's own page has under its guard as well."""
         state = self.simulator
-        return [
-            web.post("/clock", self._advance),
-            *_queue_routes("faults", state.faults),
-            *_queue_routes("callback_faults", state.callback_faults),
-        ]
+        queues = _queue_routes("faults", state.faults)
+        queues += _queue_routes("callback_faults", state.callback_faults)
+        return [web.post("/clock", self._advance), *queues]
 
     async def _show_time(self, _: web.Request) -> web.Response:
         return web.json_response({"now": self.simulator.clock.now().isoformat()})

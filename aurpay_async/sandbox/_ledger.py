@@ -414,13 +414,11 @@ class Account:
             raise ApiRejection(400, "the invoice belongs to an order of this account")
         if amount > self.balance:
             raise ApiRejection(400, f"the balance is {self.balance:f} BTC")
+        key, at = invoice.payment_hash, now.replace(microsecond=0)
         withdrawal = SandboxWithdrawal(
-            invoice=invoice.text,
-            payment_hash=invoice.payment_hash,
-            amount=amount,
-            paid_at=now.replace(microsecond=0),
+            invoice=invoice.text, payment_hash=key, amount=amount, paid_at=at
         )
-        self._withdrawals[invoice.payment_hash] = withdrawal
+        self._withdrawals[key] = withdrawal
         self._add_withdrawal(withdrawal)
 
 

@@ -197,12 +197,8 @@ def checkout(order: SandboxOrder, *, qr: bool) -> View:
 
 def choice(checkout: Checkout, order: SandboxOrder | None) -> View:
     coins = [{"name": coin.name, "chain": coin.chain_name} for coin in COINS.values()]
-    return {
-        "price": f"{checkout.price:f}",
-        "currency": checkout.currency,
-        "coins": coins,
-        "order_id": order and order.order_id,
-    }
+    price = {"price": f"{checkout.price:f}", "currency": checkout.currency}
+    return {**price, "coins": coins, "order_id": order and order.order_id}
 
 
 def orders(known: dict[str, SandboxOrder]) -> View:

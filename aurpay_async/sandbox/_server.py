@@ -233,11 +233,7 @@ class App:
             return show_page()
         orders = self._simulator.orders
         latest = [*islice(reversed(orders.values()), MAX_ROWS)]
-        lines = [
-            f"{order.order_id}  {order.status}  {order.price:f} {order.currency}  "
-            f"{order.amount:f} {order.coin}\n{_destination(order)}\n"
-            for order in reversed(latest)
-        ]
+        lines = [*map(_line, reversed(latest))]
         if len(latest) < len(orders):
             lines.insert(0, f"The latest {len(latest)} of {len(orders)} orders:\n")
         text = "\n".join(["The Aurpay sandbox.\n", *lines])
@@ -249,8 +245,10 @@ class App:
         return public_url or f"http://{request.headers['Host']}"
 
 
-def _destination(order: SandboxOrder) -> str:
-    return f"lightning:{order.invoice}" if order.is_lightning else order.address
+def _line(order: SandboxOrder) -> str:
+    sums = f"{order.price:f} {order.currency}  {order.amount:f} {order.coin}"
+    pay = f"lightning:{order.invoice}" if order.is_lightning else order.address
+    return f"{order.order_id}  {order.status}  {sums}\n{pay}\n"
 
 
 def _json(text: str, status: int = 200) -> web.Response:

@@ -230,13 +230,11 @@ class Simulator:
         if not 0 < number <= len(self.callbacks):
             raise ApiRejection(404, "there is no such callback")
         sent = self.callbacks[number - 1]
-        return await self._send_callback(self.ledger.find(sent.order_id), sent.kind)
+        order = self.ledger.find(sent.order_id)
+        return await self._send_callback(order, sent.kind, None)
 
     async def _send_callback(
-        self,
-        order: SandboxOrder,
-        kind: CallbackKind,
-        fault: CallbackFault | None = None,
+        self, order: SandboxOrder, kind: CallbackKind, fault: CallbackFault | None
     ) -> list[SentCallback]:
         fault = fault or self.callback_faults.take()
         sender = self.callback_sender
@@ -246,13 +244,10 @@ class Simulator:
 
     def _report_callback(self, sent: SentCallback) -> None:
         if self.subscriber is not None:
+            known = pick(sent, "kind method status order_id")
+            error = sent.error and escape_hidden(sent.error)
             self.subscriber(
-                Activity(
-                    at=sent.sent_at,
-                    **pick(sent, "kind method status order_id"),
-                    target=sent.url,
-                    problem=sent.error and escape_hidden(sent.error),
-                )
+                Activity(**known, at=sent.sent_at, target=sent.url, problem=error)
             )
 
     async def pay_before_response(self, order_id: str) -> None:
