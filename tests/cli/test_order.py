@@ -512,3 +512,11 @@ def test_message_without_advice_is_not_shortened(
 ) -> None:
     error = AurpayError("the answer was 1; None")
     assert "the answer was 1; None\n" in show_text(error, capsys)
+
+
+def test_error_shows_its_diagnosis_behind_the_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = AurpayError("failed")
+    error.diagnosis = "the clock is slow"
+    assert ": failed; the clock is slow\n" in show_text(error, capsys)
