@@ -142,7 +142,7 @@ async def test_asgi_application_receives_disconnect_after_its_response(
         seen.append((scope["path"], (await waits)["type"]))
 
     aurpay_sandbox.deliver_to(app, SHOP)
-    assert await pay_order(aurpay_client, aurpay_sandbox, SHOP) == (204, None)
+    assert await pay_order(aurpay_client, aurpay_sandbox, f"{SHOP}/") == (204, None)
     assert seen == [("/", "http.disconnect")]
 
 

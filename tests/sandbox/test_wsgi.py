@@ -142,7 +142,7 @@ async def test_response_of_a_wsgi_application_is_read_and_closed(
         return Body()
 
     aurpay_sandbox.deliver_to(app, SHOP)
-    assert await pay_order(aurpay_client, aurpay_sandbox, SHOP) == (200, None)
+    assert await pay_order(aurpay_client, aurpay_sandbox, f"{SHOP}/") == (200, None)
     assert events == ["read", "read to the end", "closed"]
 
 
@@ -161,7 +161,7 @@ async def test_wsgi_application_that_never_answers_times_out(
     monkeypatch.setattr(_callbacks, "_TIMEOUT_S", 0.01)
     aurpay_sandbox.deliver_to(silent, SHOP)
     try:
-        result = await pay_order(aurpay_client, aurpay_sandbox, SHOP)
+        result = await pay_order(aurpay_client, aurpay_sandbox, f"{SHOP}/")
     finally:
         released.set()
     assert result[1] == "TimeoutError: "
