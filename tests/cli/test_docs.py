@@ -238,7 +238,7 @@ async def test_sandbox_command_has_the_json_keys_of_the_page(
     ):
         base_url = json.loads(said)["base_url"]
         async with AurpayClient(base_url=base_url, network="regtest") as client:
-            order = await client.create_order("20", "USD", callback_url=shop.url)
+            order = await client.create_order("20", "USD", callback_url=f"{shop.url}/")
         await post(f"{base_url}/_sandbox/orders/{order.order_id}/pay")
         lines = await read_lines(capsys, 2)
     assert shapes("\n".join([said, *lines])) == shapes(find_example("sandbox").json)
