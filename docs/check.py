@@ -146,7 +146,8 @@ def problems(site: Path) -> list[str]:
         *(problem for path in pages for problem in _links(path, pages)),
         *(problem for path in pages for problem in _loads(path, pages[path])),
         *_known(site, "searchindex.js", r'"([\w./-]+)"', pages),
-        *_known(site, "llms.txt", r"\(/_sources/([\w./-]+)\.md\.txt\)", pages),
+        *_known(site, "llms.txt", r"\(([\w./-]+)\.txt\)", pages),
+        *(problem for path in site.rglob("*.txt") for problem in _markdown(path)),
         *_pictures(site),
         *_search(site),
         *_wide_tables(site, pages),
@@ -185,6 +186,22 @@ def _known(site: Path, name: str, pattern: str, pages: dict[Path, Page]) -> list
         f"{name} does not list {page}"
         for page in sorted(wanted)
         if page.removesuffix(".html") not in known
+    ]
+
+
+def _markdown(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!\w+:)([^)#\s]+)[)#]", text)
+    return [
+        *(
+            f"{path.name}: {a} is not expanded"
+            for a in re.findall(r"^```{.*", text, re.MULTILINE)
+        ),
+        *(
+            f"{path.name}: {link} has no target"
+            for link in links
+            if not (path.parent / link).exists()
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version as installed
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from docutils import nodes
-from sphinx.addnodes import index, pending_xref
+from sphinx.addnodes import index
 from sphinx.ext.napoleon import Config
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.transforms import SphinxTransform
 
 if TYPE_CHECKING:
+    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.domains import Domain
     from sphinx.environment import BuildEnvironment
@@ -25,7 +26,8 @@ author = "The aurpay-async developers"
 project_copyright = author
 release = version = installed("aurpay-async")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_llms_txt"]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docs.llms"]
 exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore = [("py:class", "enum.Enum")]  # a base class of the standard library
@@ -50,15 +52,10 @@ html_theme = "furo"
 html_title = "aurpay-async"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_extra_path = ["alerts.yml"]  # linked by the Markdown of a page
 html_show_sphinx = False
 html_show_sourcelink = False
-
-llms_txt_title = "aurpay-async"
-llms_txt_summary = (
-    "Accept Bitcoin Lightning payments through Aurpay in asyncio: orders with checked "
-    "invoices, errors that say whether an order exists, exactly-once callbacks "
-    "(webhooks), reconciliation, and an offline sandbox with fault injection."
-)
+html_copy_source = False
 
 #: Words that readers search for, by the section that explains them. Each becomes a main
 #: entry of the index: Sphinx's search ranks those above a word that happens to be in
@@ -186,30 +183,6 @@ def ignore_missing(
     return True if node["reftype"] == "obj" or "refexplicit" not in node else None
 
 
-@cache
-def included() -> dict[str, str]:
-    """Return the pages that include a file of the repository, by that file."""
-    docs = Path(__file__).parent
-    return {
-        str((page.parent / name).resolve()): str(page.relative_to(docs).with_suffix(""))
-        for page in docs.rglob("*.md")
-        for name in re.findall(r"^```{include} (\S+)", page.read_text(), re.MULTILINE)
-    }
-
-
-class IncludedFileLinks(SphinxTransform):
-    """Replaces a link to a file of the repository by one to the page including it."""
-
-    default_priority = 100
-
-    def apply(self, **_: object) -> None:
-        """Replace the targets of all links to Markdown files."""
-        for link in self.document.findall(pending_xref):
-            shown = included().get(f"{link.get('reftarget')}.md")
-            if link.get("refdomain") == "doc" and shown is not None:
-                link["reftarget"] = shown
-
-
 class DarkPictures(SphinxTransform):
     """Shows the dark version of a picture on dark pages."""
 
@@ -250,7 +223,6 @@ class IndexEntries(SphinxTransform):
 def setup(app: Sphinx) -> None:
     """Register transforms and event handlers."""
     app.add_transform(DarkPictures)
-    app.add_transform(IncludedFileLinks)
     app.add_transform(IndexEntries)
     app.connect("autodoc-skip-member", skip_duplicates)
     app.connect("autodoc-process-docstring", read_sections)
