@@ -165,9 +165,18 @@ def test_filter_of_the_page_removes_queries_from_uvicorns_access_log(
 def test_log_configuration_of_the_page_writes_time_level_and_logger(
     tmp_path: Path,
 ) -> None:
-    [file] = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "log.json").write_text(file, encoding="utf-8")
+    lines, json_lines = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    code = block_with("class JsonFormatter")
+    (formatter,) = re.findall(r"class JsonFormatter.*?\n\n\n", code, re.DOTALL)
+    module = f"import json\nimport logging\n\n\n{formatter}"
+    (tmp_path / "jsonlog.py").write_text(module, encoding="utf-8")
+    (tmp_path / "log.json").write_text(json_lines, encoding="utf-8")
     options = ("--log-config", str(tmp_path / "log.json"), "--no-access-log")
+    log = log_of_a_callback(tmp_path, UNSIGNED, 401, "", *options)
+    found = [json.loads(line) for line in log.splitlines()]
+    assert "unsigned" in [line.get("aurpay_outcome") for line in found]
+    assert {line["logger"] for line in found} >= {"uvicorn.error"}
+    (tmp_path / "log.json").write_text(lines, encoding="utf-8")
     log = log_of_a_callback(tmp_path, UNSIGNED, 401, "", *options)
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
     line = rf"^{time} WARNING aurpay_async.callbacks: callback rejected: "

@@ -6,6 +6,7 @@ They need gunicorn: ``nox -s examples``, or ``AURPAY_TEST_EXAMPLES=1``.
 from __future__ import annotations
 
 import asyncio
+import configparser
 import os
 import re
 import shlex
@@ -259,10 +260,6 @@ async def test_shop_behind_nginx_with_a_prefix_is_paid_and_no_query_is_logged(
         encoded = code.replace("{SHOP}/aurpay/callback", "{SHOP}/aurpay/%63allback")
         assert encoded != code
         file.write_text(encoded, encoding="utf-8")
-        async with aiohttp.ClientSession() as browser:
-            callback = f"{url}/aurpay/callback?aurpay_reference=cart"
-            async with browser.get(callback) as response:
-                assert response.status == 502  # the shop is not served yet
         command = [*recipe("uvicorn"), "--root-path", root_path]
         with shop.served(command):
             await ask("GET", f"{shop.url}/shipments")
@@ -272,6 +269,14 @@ async def test_shop_behind_nginx_with_a_prefix_is_paid_and_no_query_is_logged(
             assert await ask("GET", f"{url}/shipments") == ["cart-1"]
         (sent,) = shop.sandbox.callbacks
         assert "%63allback?" in sent.url
+        async with aiohttp.ClientSession() as browser:
+            for path in ("/metrics", "/ready"):
+                async with browser.get(url + path) as response:
+                    assert response.status == 404
+                    assert "nginx" in await response.text()
+            callback = f"{url}/aurpay/callback?aurpay_reference=cart"
+            async with browser.get(callback) as response:
+                assert response.status == 502  # the shop is not served any more
         log = (folder / "shop.log").read_text("utf-8")
         assert '/eu/aurpay/callback" 502' in log
         assert '/eu/aurpay/callback" 200' in log
@@ -292,7 +297,7 @@ async def test_shop_behind_nginx_is_paid_while_one_of_its_two_processes_is_down(
             shop.sandbox.assert_callbacks("paid")
             assert await ask("GET", f"{url}/shipments") == ["cart-1"]
         async with aiohttp.ClientSession() as browser:
-            for path in ("/metrics", "/metrics/"):
+            for path in ("/metrics", "/metrics/", "/ready"):
                 async with browser.get(url + path) as response:
                     assert response.status == 404
         log = (folder / "shop.log").read_text("utf-8")
@@ -327,15 +332,18 @@ def deployed(
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
     }
+    log = (shop.folder / "deploy.log").open("wb")
     process = subprocess.Popen(
         [bash, "-c", f"set -eu\n{commands}touch deployed; wait\n"],
         cwd=shop.folder,
         env=environment,
         start_new_session=True,
+        stderr=log,
     )
     try:
         yield process
     finally:
+        log.close()
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -362,3 +370,20 @@ async def test_complete_shop_is_deployed_by_the_commands_of_the_page(
             prometheus.get(f"{shop.url}/metrics") as response,
         ):
             assert "aurpay_callbacks_total" in await response.text()
+        log = (shop.folder / "deploy.log").read_text("utf-8")
+        assert re.search(
+            r"^2.* INFO aurpay_async.orders: payment recorded;", log, re.MULTILINE
+        )
+
+
+def test_systemd_unit_of_the_page_starts_the_process_of_the_commands() -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    (text,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    unit.read_string(text.replace("\\\n", ""))
+    (loop,) = re.findall(r" (uvicorn shop_metrics.*?) &\n", PAGE, re.DOTALL)
+    command = shlex.split(loop.replace("\\\n", ""))
+    program, *options = shlex.split(unit["Service"]["ExecStart"])
+    assert Path(program).name == command[0]
+    assert ["$port" if word == "%i" else word for word in options] == command[1:]
+    assert f"`TimeoutStopSec={unit['Service']['TimeoutStopSec']}`" in PAGE
+    assert f"`KillMode={unit['Service']['KillMode']}`" in PAGE
