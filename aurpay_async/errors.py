@@ -454,39 +454,7 @@ class StoreUnavailableError(OrderStoreError):
     retryable = True
 
 
-__all__ = [
-    "APIError",
-    "AlreadyPaidError",
-    "AurpayError",
-    "AuthenticationError",
-    "CallbackError",
-    "CallbackReferenceError",
-    "CallbackSignatureError",
-    "CallbackStaleError",
-    "ClaimExpiredError",
-    "ConfigurationError",
-    "ConnectError",
-    "ConnectTimeoutError",
-    "ConnectionLostError",
-    "InvalidRequestError",
-    "InvalidResponseError",
-    "InvoiceDecodeError",
-    "InvoiceError",
-    "InvoiceInvalidError",
-    "NotFoundError",
-    "OrderMismatchError",
-    "OrderNotReadyError",
-    "OrderStoreError",
-    "PaymentNeedsReviewError",
-    "PaymentPendingError",
-    "PermissionDeniedError",
-    "RateLimitedError",
-    "ReferenceConflictError",
-    "RequestOutcome",
-    "RequestTimeoutError",
-    "ServerError",
-    "StoreUnavailableError",
-    "TransportError",
-    "UnknownOrderError",
-    "UntrustedOrderError",
+#: Every error class, and the enum.
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    name for name in dir() if name.endswith("Error") or name == "RequestOutcome"
 ]

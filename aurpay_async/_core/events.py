@@ -297,18 +297,21 @@ def _ids(event: Event) -> dict[str, str | None]:
     }
 
 
+def _result(event: CallEvent) -> dict[str, str | int]:
+    """Return the attributes of a call that a span and its duration share."""
+    outcome = event.outcome and event.outcome.value
+    facts = {"aurpay.outcome": outcome, "error.type": event.error}
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    return {"aurpay.operation": event.operation, **known}
+
+
 def _measure(event: Event) -> None:
     provider = meter_provider()
     if provider is None or not isinstance(event, CallEvent):
         return
     operation = {"aurpay.operation": event.operation}
-    result: dict[str, str] = {}
-    if event.outcome is not None:
-        result["aurpay.outcome"] = event.outcome.value
-    if event.error is not None:
-        result["error.type"] = event.error
     ours = instruments(provider)
-    ours[DURATION].record(event.duration_s, operation | result)
+    ours[DURATION].record(event.duration_s, _result(event))
     if event.attempts is not None:
         ours["aurpay.client.operation.attempts"].add(event.attempts, operation)
     if _may_have_succeeded(event):
@@ -319,20 +322,12 @@ def _measure(event: Event) -> None:
 def _record_span(tracer: Any, event: CallEvent, ended: float) -> None:  # noqa: ANN401
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
-    attributes: dict[str, str | int] = {"aurpay.operation": event.operation}
-    if event.attempts is not None:
-        attributes["aurpay.attempts"] = event.attempts
-    if event.outcome is not None:
-        attributes["aurpay.outcome"] = event.outcome.value
-    if event.error is not None:
-        attributes["error.type"] = event.error
-    for name, fact in _ids(event).items():
-        if fact is not None:
-            attributes[f"aurpay.{name}"] = fact
+    ids = {"attempts": event.attempts, **_ids(event)}
+    known = {f"aurpay.{name}": fact for name, fact in ids.items() if fact is not None}
     span = tracer.start_span(
         f"aurpay {event.operation}",
         kind=SpanKind.CLIENT,
-        attributes=attributes,
+        attributes=_result(event) | known,
         start_time=int((ended - event.duration_s) * 1e9),
     )
     if event.error is not None:

@@ -92,7 +92,6 @@ def database_from_env() -> Secret:
 
 
 _KEY_VARIABLE: Final = "AURPAY_REFERENCE_KEY"
-
 #: Characters of a key: 96 random bits in Base64.
 MIN_KEY_LENGTH: Final = 16
 

@@ -21,10 +21,8 @@ Origin = tuple[str, str, int]
 
 #: Longer URLs break in proxies, logs and mails.
 MAX_URL_LENGTH: Final = 2048
-
 _MAX_PORT = 65535
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-
 _URL = re.compile(
     r"([Hh][Tt][Tt][Pp][Ss]?)://"
     r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"  # the host
@@ -150,17 +148,12 @@ def _find_problem(url: str) -> str:  # noqa: PLR0911 - one per reason
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         return "contains userinfo; remove everything up to the @"
+    host = authority.partition(":")[0]
+    if not authority.isascii() and (name := _ascii_name(host)):
+        return f"the host must be ASCII; write {name} for {shown(host)}"
     if not authority.isascii():
-        return _ascii_hint(authority)
-    return f"has no valid host: {shown(authority)}"
-
-
-def _ascii_hint(authority: str) -> str:
-    host, _, _ = authority.partition(":")
-    name = _ascii_name(host)
-    if name is None:
         return f"the host must be ASCII, not {shown(host)}"
-    return f"the host must be ASCII; write {name} for {shown(host)}"
+    return f"has no valid host: {shown(authority)}"
 
 
 def _ascii_name(host: str) -> str | None:

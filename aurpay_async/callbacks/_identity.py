@@ -265,7 +265,6 @@ def claim_rejection(handled: Handled | None, kind: Kind, *, busy: bool) -> Taken
 
 
 def lease_expired(claim: Claim) -> ClaimExpiredError:
-    """Return the error of a claim that another handler has taken over."""
     return ClaimExpiredError(
         f"the lease of attempt_id={claim.key} ended before its handler did; another "
         "delivery handles it",

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -158,21 +159,17 @@ class OrderTasks:
         self._register(reconcile, restart)
 
     def _register(self, reconcile: str, restart: str) -> None:
-        task, queue = self._app.task, self._queue
-        task(name=_OPEN, queue=queue, retry=_Retry())(self._run_open)
-        task(name=_FULFIL, queue=queue, retry=_Retry())(self._run_fulfil)
+        task, periodic = partial(self._app.task, queue=self._queue), self._app.periodic
+        task(name=_OPEN, retry=_Retry())(self._run_open)
+        task(name=_FULFIL, retry=_Retry())(self._run_fulfil)
         # One job runs and one waits, however slow Aurpay is. The schedule brings the
         # next one, so these jobs are not retried, and their queueing lock is safe.
-        reconcile_task = task(
-            name=_RECONCILE, queue=queue, lock=_RECONCILE, queueing_lock=_RECONCILE
-        )
-        self._app.periodic(cron=reconcile)(reconcile_task(self._run_reconcile))
+        once = task(name=_RECONCILE, lock=_RECONCILE, queueing_lock=_RECONCILE)
+        periodic(cron=reconcile)(once(self._run_reconcile))
         # The restart task takes no lock: if its own worker crashed, no other task would
         # release it.
-        restart_task = task(
-            name=_RESTART, queue=queue, queueing_lock=_RESTART, priority=_URGENT
-        )
-        self._app.periodic(cron=restart)(restart_task(self._run_restart))
+        unlocked = task(name=_RESTART, queueing_lock=_RESTART, priority=_URGENT)
+        periodic(cron=restart)(unlocked(self._run_restart))
 
     async def defer_open(
         self,
