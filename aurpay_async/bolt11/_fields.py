@@ -27,12 +27,7 @@ HASH_LENGTH: Final = 52
 #: "n (19): data_length 53".
 NODE_LENGTH: Final = 53
 
-_LENGTHS: Final = {
-    "p": HASH_LENGTH,
-    "s": HASH_LENGTH,
-    "h": HASH_LENGTH,
-    "n": NODE_LENGTH,
-}
+_LENGTHS: Final = dict.fromkeys("psh", HASH_LENGTH) | {"n": NODE_LENGTH}
 #: The other known fields have any length.
 _ANY_LENGTH: Final = frozenset("dmxcfr9")
 #: Fields that may be repeated.
@@ -67,12 +62,10 @@ _UNKNOWN_REQUIRED: Final = sum(1 << bit for bit in range(0, 5115, 2)) & ~sum(
 _USUAL_LENGTH: Final = 64
 
 #: Base58check prefixes of P2PKH and P2SH addresses.
-_BASE58_PREFIXES: Final[dict[Network, tuple[int, int]]] = {
+_BASE58_PREFIXES: Final[dict[str, tuple[int, int]]] = {
     "mainnet": (0x00, 0x05),
-    "testnet": (0x6F, 0xC4),
-    "signet": (0x6F, 0xC4),
-    "regtest": (0x6F, 0xC4),
     "simnet": (0x3F, 0x7B),
+    **dict.fromkeys(("testnet", "signet", "regtest"), (0x6F, 0xC4)),
 }
 #: BIP 173 defines no prefix for signet.
 _SEGWIT_PREFIXES: Final[dict[Network, str]] = {

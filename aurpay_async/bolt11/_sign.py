@@ -93,10 +93,14 @@ def sign(
         *(("r", "routes", _route(route)) for route in routes),
         ("9", "features", _features(features)),
     )
-    digits = _timestamp(timestamp) + "".join(
+    seconds = _require_int(timestamp, "timestamp", 0, 1 << 35)
+    digits = _bech32.to_digits(seconds, TIMESTAMP_LENGTH) + "".join(
         _field(tag, name, data) for tag, name, data in content if data is not None
     )
-    hrp = _bech32.PREFIXES[network] + _amount(amount_msat)
+    hrp = _bech32.PREFIXES[network]
+    if amount_msat is not None:
+        msat = _require_int(amount_msat, "amount_msat", 1, MAX_MSAT + 1)
+        hrp += _bech32.format_amount(msat)
     hashed = digest(hrp, int(digits, 32), len(digits))
     signature, recovery_id = _secp256k1.curve().sign(key, hashed)
     signed = signature + bytes([recovery_id])
@@ -159,17 +163,6 @@ def _require_int(value: int, name: str, first: int, beyond: int) -> int:
 
 def _shortest(value: int) -> str:
     return _bech32.to_digits(value, (value.bit_length() + 4) // 5)
-
-
-def _timestamp(value: int) -> str:
-    seconds = _require_int(value, "timestamp", 0, 1 << 35)
-    return _bech32.to_digits(seconds, TIMESTAMP_LENGTH)
-
-
-def _amount(msat: int | None) -> str:
-    if msat is None:
-        return ""
-    return _bech32.format_amount(_require_int(msat, "amount_msat", 1, MAX_MSAT + 1))
 
 
 def _features(bits: Iterable[int]) -> str | None:

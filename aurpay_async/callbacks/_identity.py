@@ -308,7 +308,7 @@ class MemoryInbox:
             raise ConfigurationError(f"remember must be {_MIN_REMEMBER} or more")
         self._max_orders = max_orders
         self._remember_s = remember.total_seconds()
-        self._clock = SystemClock() if clock is None else clock
+        self._clock = clock or SystemClock()
         #: Ordered by the time of the last update.
         self._rows: OrderedDict[str, _MemoryRow] = OrderedDict()
 
@@ -322,8 +322,7 @@ class MemoryInbox:
             self._forget(now)
             row = _MemoryRow()
         busy = row.token is not None and now < row.lease_until
-        rejection = claim_rejection(row.handled, kind, busy=busy)
-        if rejection is not None:
+        if rejection := claim_rejection(row.handled, kind, busy=busy):
             return rejection
         row.token = token_hex(16)
         row.lease_until = now + lease.total_seconds()

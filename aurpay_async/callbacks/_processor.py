@@ -91,6 +91,9 @@ _OTHER_ATTEMPT: Final = (
 _LATE: Final[frozenset[Handled | None]] = frozenset(
     {"timeout", "unconfirmed_late_paid"}
 )
+#: The error of an order that is not the callback's.
+_mismatch: Final = partial(CallbackReferenceError, rule="order")
+
 #: The reader of a processor that confirms no callback.
 _NO_READER: Final = cast("OrderReader", object())
 
@@ -173,7 +176,6 @@ class Delivery:
         return self._reply
 
     async def _look_up(self) -> KnownOrder | None:
-        """Return the merchant's order."""
         if self.polled is not None:
             return self.polled
         try:
@@ -220,7 +222,12 @@ class Delivery:
         """
         previous = self._claim.previous
         if known is None or order is None:
-            return self._unconfirmed(known, self._no_order(known, last=last))
+            problem = "lookup returned no order" if known is None else _OTHER_ATTEMPT
+            if self.reader is _NO_READER:
+                problem = "this processor confirms no callback"
+            elif not last:
+                raise NotYetError(problem)
+            return self._unconfirmed(known, problem)
         kind = None if self.event is None else self.event.kind
         outcome = outcome_of(kind, known, order, previous)
         if outcome is None:
@@ -240,15 +247,6 @@ class Delivery:
             known=known,
             acknowledge=self._acknowledge,
         )
-
-    def _no_order(self, known: KnownOrder | None, *, last: bool) -> str:
-        """Return why no order of the merchant was compared with Aurpay's."""
-        if self.reader is _NO_READER:
-            return "this processor confirms no callback"
-        problem = "lookup returned no order" if known is None else _OTHER_ATTEMPT
-        if not last:
-            raise NotYetError(problem)
-        return problem
 
     def _unconfirmed(
         self, known: KnownOrder | None, reason: str
@@ -403,10 +401,6 @@ def outcome_of(
         return "timed_out"
     reason = "a poll" if kind is None else f"a callback for {kind!r}"
     raise NotYetError(f"{reason}, but Aurpay has {shown(str(order.status))}")
-
-
-def _mismatch(problem: str) -> CallbackReferenceError:
-    return CallbackReferenceError(problem, rule="order")
 
 
 @asynccontextmanager

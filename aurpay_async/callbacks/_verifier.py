@@ -299,7 +299,7 @@ class CallbackVerifier:
             ConfigurationError: if an argument is invalid; no secret is quoted.
         """
         self._tolerance = tolerance
-        self._clock = SystemClock() if clock is None else clock
+        self._clock = clock or SystemClock()
         is_token_only = secrets is _NO_SECRETS
         self._secrets, problem = _hide_values(secrets)
         if not self._secrets and not is_token_only and problem is None:
@@ -372,12 +372,6 @@ class CallbackVerifier:
             reference_key=keys_from_env(),
             tolerance=tolerance,
             clock=clock,
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"<CallbackVerifier with {len(self._secrets)} secrets, "
-            f"{len(self._tokens)} tokens, tolerance {self._tolerance}>"
         )
 
     @property
@@ -478,18 +472,17 @@ class CallbackVerifier:
             )
         for candidate in possibly_registered(url):
             message = f"{date} | {candidate}".encode("ascii")
-            index = _index_of(
-                signature,
-                (
-                    hmac.digest(secret.reveal().encode(), message, "sha256")
-                    for secret in self._secrets
-                ),
+            digests = (
+                hmac.digest(secret.reveal().encode(), message, "sha256")
+                for secret in self._secrets
             )
-            if index is not None:
+            if (index := _index_of(signature, digests)) is not None:
                 return index
+        names = ", ".join(names_after_reference(url))
+        appended = f"; parameters after {PARAMETER}: {shown(names)}" if names else ""
         raise CallbackSignatureError(
             "Signature was created with another secret, or for another URL than "
-            f"{shown(url.partition('?')[0])} and its query{_describe_appended(url)}; "
+            f"{shown(url.partition('?')[0])} and its query{appended}; "
             "is this the URL as it was registered, scheme and host included?",
             rule="signature",
         )
@@ -564,13 +557,6 @@ def _unsigned_error(headers: Mapping[str, str]) -> CallbackSignatureError:
             "this URL; does Aurpay's dashboard have a callback secret?"
         )
     return CallbackSignatureError(problem, rule="unsigned")
-
-
-def _describe_appended(url: str) -> str:
-    names = names_after_reference(url)
-    if not names:
-        return ""
-    return f"; parameters after aurpay_ref: {shown(', '.join(names))}"
 
 
 def _header_error(problem: str) -> CallbackSignatureError:

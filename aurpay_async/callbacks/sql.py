@@ -103,7 +103,7 @@ class SqlInbox:
             self._database = Database(engine_or_url, type(self).__name__)
         finally:
             del engine_or_url  # tracebacks can show locals, and it may have a password
-        self._clock = SystemClock() if clock is None else clock
+        self._clock = clock or SystemClock()
         self._confirm = _HELD.values(
             handled=bindparam("now_handled"),
             token=None,
@@ -246,8 +246,7 @@ class SqlInbox:
         # If the clock was set back by hours, the lease must not end hours later.
         left, whole = row.lease_until - row.now, row.lease_until - row.updated_at
         busy = row.token is not None and timedelta(0) < left <= 2 * whole
-        rejection = claim_rejection(handled, kind, busy=busy)
-        if rejection is not None:
+        if rejection := claim_rejection(handled, kind, busy=busy):
             return rejection
         old = {"old_handled": handled, "old_token": row.token}
         done = await execute_and_commit(connection, unchanged, {**values, **old})
