@@ -14,6 +14,8 @@ from ._core.http import Effect, Request, Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Answer = Response | Exception | Callable[[Request], Response]
+
 
 @final
 class MemoryTransport:
@@ -141,7 +143,3 @@ class FakeClock:
                 await moved.wait()
         finally:
             self._wakers.remove(wake)
-
-
-if TYPE_CHECKING:
-    Answer = Response | Exception | Callable[[Request], Response]

@@ -34,6 +34,7 @@ from .._api.checks import require_same_order
 from .._api.lightning_order import LightningOrder
 from .._api.models import Order, OrderStatus, Payment, overdue_at
 from .._core.events import is_async, notify
+from .._core.http import MAX_SECONDS
 from ..errors import (
     APIError,
     AurpayError,
@@ -72,8 +73,6 @@ _LONGEST_INTERVAL_S: Final = 15.0
 _MAX_RETRY_AFTER_S: Final = 300.0
 #: How long to retry the final poll while it fails.
 _FINAL_RETRY_S: Final = 300.0
-#: Thirty years; longer timeouts overflow clocks.
-_MAX_TIMEOUT_S: Final = 10**9
 _NO_DEADLINE: Final = float("inf")
 
 #: From so many orders on, the list is read instead.
@@ -193,7 +192,7 @@ def _require_options(
 ) -> None:
     _require_id(order)
     if timeout is not None and not (
-        type(timeout) in {int, float} and 0 < cast("float", timeout) <= _MAX_TIMEOUT_S
+        type(timeout) in {int, float} and 0 < cast("float", timeout) <= MAX_SECONDS
     ):
         raise InvalidRequestError(
             f"must be a number of seconds above 0, got {shown(timeout)}",

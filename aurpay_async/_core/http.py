@@ -51,7 +51,7 @@ class Effect(Enum):
 
 
 #: Thirty years; longer timeouts overflow clocks.
-_MAX_SECONDS: Final = 10**9
+MAX_SECONDS: Final = 10**9
 
 
 def validate_seconds(
@@ -60,7 +60,7 @@ def validate_seconds(
     value: Any,  # noqa: ANN401
 ) -> None:
     """Require a number of seconds above 0; an attrs validator."""
-    if type(value) not in {int, float} or not 0 < value <= _MAX_SECONDS:
+    if type(value) not in {int, float} or not 0 < value <= MAX_SECONDS:
         raise ConfigurationError(
             f"{type(record).__name__}({attribute.name}=...) must be a number of "
             f"seconds above 0, for example {attribute.name}={attribute.default}; "

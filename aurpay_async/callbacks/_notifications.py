@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ._identity import CallerConnection, Kind
     from ._verifier import CallbackEvent
 
+    Acknowledge = Callable[[CallerConnection], Awaitable[None]]
+    OnRejected = Callable[[BaseException, CallbackEvent | None], None]
+
 
 #: Exceptions that end the interpreter, the event loop or a coroutine.
 _EXITS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -230,9 +233,7 @@ class RejectionLog:
     Records at WARNING and ERROR are visible in a program that configures no logging.
     """
 
-    def __init__(
-        self, hook: Callable[[BaseException, CallbackEvent | None], None] | None
-    ) -> None:
+    def __init__(self, hook: OnRejected | None) -> None:
         self._hook = hook
 
     def reject(
@@ -291,7 +292,3 @@ class RejectionLog:
 
 def _logger() -> logging.Logger:
     return logging.getLogger("aurpay_async.callbacks")
-
-
-if TYPE_CHECKING:
-    Acknowledge = Callable[[CallerConnection], Awaitable[None]]

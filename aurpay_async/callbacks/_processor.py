@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from ._notifications import KnownOrder, Notification, OrderReader, Outcome
     from ._verifier import Body, CallbackEvent, CallbackVerifier, Headers
 
+    Handler = Callable[[Notification], Awaitable[None]]
+    Lookup = Callable[[Reference], Awaitable[KnownOrder | None]]
+    OnRejected = Callable[[BaseException, CallbackEvent | None], None]
+
 
 #: Pauses, in seconds, before a callback that cannot be processed yet is answered with
 #: 503: Aurpay does not document how often it delivers a callback again.
@@ -106,8 +110,8 @@ class NotYetError(Exception):
 class Delivery:
     """One callback, or one poll by the shop. The methods are in calling order."""
 
-    handler: Callable[[Notification], Awaitable[None]]
-    lookup: Callable[[Reference], Awaitable[KnownOrder | None]]
+    handler: Handler
+    lookup: Lookup
     reader: OrderReader
     inbox: InboxStore
     lease: timedelta
@@ -632,9 +636,3 @@ def _counted(reply: Reply) -> Reply:
     else:
         count("aurpay.callbacks", {"aurpay.callback.result": reply.outcome})
     return reply
-
-
-if TYPE_CHECKING:
-    Handler = Callable[[Notification], Awaitable[None]]
-    Lookup = Callable[[Reference], Awaitable[KnownOrder | None]]
-    OnRejected = Callable[[BaseException, CallbackEvent | None], None]

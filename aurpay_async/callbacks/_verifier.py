@@ -374,6 +374,12 @@ class CallbackVerifier:
             clock=clock,
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"<CallbackVerifier with {len(self._secrets)} secrets, "
+            f"{len(self._tokens)} tokens, tolerance {self._tolerance}>"
+        )
+
     @property
     def reads_references(self) -> bool:
         """True if it has a reference key."""

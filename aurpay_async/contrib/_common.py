@@ -243,13 +243,13 @@ async def stream_events(
     returns true. `orders` is closed at the end, and when this generator is closed.
     """
     data = "{}"
-    step: asyncio.Task[Order | None] | None = None
+    step: asyncio.Future[Order | None] | None = None
     pause_s = HEARTBEAT_S if until is None else UNTIL_EVERY_S
     try:
         yield _COMMENT  # proxies pass a response on with its first bytes
         while until is None or not await until():
             # A task, because a timeout of the generator itself would end it.
-            step = step or asyncio.create_task(_next(orders))
+            step = step or asyncio.ensure_future(anext(orders, None))
             await asyncio.wait({step}, timeout=pause_s)
             if not step.done():
                 yield _COMMENT
@@ -265,7 +265,3 @@ async def stream_events(
             step.cancel()
             await asyncio.gather(step, return_exceptions=True)
         await orders.aclose()
-
-
-async def _next(orders: AsyncGenerator[Order, None]) -> Order | None:
-    return await anext(orders, None)

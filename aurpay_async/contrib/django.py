@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from .._core.money import Network
-    from ..callbacks import CallbackProcessor, Kind, Reply
+    from ..callbacks import CallbackProcessor, Kind
     from ._common import Headers, PublicAddress, Scope
 
     View = Callable[..., Awaitable[HttpResponse]]
@@ -77,7 +77,13 @@ def callback_view(
         url, headers = _head(request, route.address)
         reply = route.answer(method=request.method, url=url, headers=headers, body=read)
         del url, headers
-        return _response(await reply)
+        answer = await reply
+        return HttpResponse(
+            answer.text.encode(),
+            content_type="text/plain; charset=utf-8",
+            status=answer.status,
+            headers=answer.headers,
+        )
 
     return cast("View", csrf_exempt(aurpay_callback))
 
@@ -104,12 +110,3 @@ def _head(request: _Request, address: PublicAddress) -> tuple[str, Headers]:
             "or REQUEST_URI); use gunicorn, uWSGI, mod_wsgi, or any ASGI server"
         )
     return address.url(target), request.headers
-
-
-def _response(reply: Reply) -> HttpResponse:
-    return HttpResponse(
-        reply.text.encode(),
-        content_type="text/plain; charset=utf-8",
-        status=reply.status,
-        headers=reply.headers,
-    )
