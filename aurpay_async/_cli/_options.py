@@ -130,12 +130,11 @@ class OrderOptions:
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class PaymentOptions(OrderOptions):
-    __doc__ = f"""{OrderOptions.__doc__}
-        stablecoin_at_par: Count a stablecoin as one dollar.
-        post_callbacks: Receive callbacks by POST, with the order in the unsigned body.
-    """
-    stablecoin_at_par: Flag = False
-    post_callbacks: Flag = False
+    __doc__ = f"{OrderOptions.__doc__}"
+    stablecoin_at_par: Annotated[Flag, doc("Count a stablecoin as one dollar.")] = False
+    post_callbacks: Annotated[
+        Flag, doc("Receive callbacks by POST, with the order in the unsigned body.")
+    ] = False
 
 
 _ALL: Final = "Show this page and all later ones, each row as it is received."

@@ -265,7 +265,8 @@ class _Forwarded(NamedTuple):
 
 def listen_and_forward(*, options: ListenOptions, output: Output = TEXT) -> int:
     shop = _require_shop(options.forward_to)
-    shared = pick(options, "db seed speed post_callbacks auth_from_env ask")
+    names = attrs.fields_dict(SandboxOptions).keys() & attrs.fields_dict(ListenOptions)
+    shared = pick(options, " ".join(names - {"port"}))
     of_sandbox = SandboxOptions(port=options.sandbox_port, **shared)
     sandbox = make_sandbox(of_sandbox)
     return asyncio.run(listen(output, sandbox, of_sandbox, shop, options.port))
