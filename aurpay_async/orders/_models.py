@@ -287,6 +287,8 @@ OnChange = Callable[[Change, AsyncConnection], Awaitable[None]]
 class Failure:
     """An attempt for which polling, or `on_change`, failed."""
 
+    #: If other code has damaged its row, `error` is an `OrderStoreError` that names the
+    #: columns, and the attempt has other values for them.
     attempt: Attempt
     #: The exception that polling, or `on_change`, raised.
     error: BaseException

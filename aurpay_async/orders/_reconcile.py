@@ -227,6 +227,8 @@ async def _poll_due(
         polled += 1
         leased = attrs.evolve(attempt, next_poll_at=now + LEASE)
         try:
+            if attempt.attempt_id in due.damaged:
+                raise due.damaged[attempt.attempt_id]
             change = await _poll_attempt(repository, leased, now, on_change)
         except (_HandlerError, AurpayError) as error:
             step = "on_change" if isinstance(error, _HandlerError) else "poll"

@@ -16,7 +16,7 @@ import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast, final
 
 import attrs
 from sqlalchemy import (
@@ -66,12 +66,17 @@ if TYPE_CHECKING:
     from .._core.clock import Clock
     from .._db.engine import Database
 
+_T = TypeVar("_T")
+
 _a: Final = attempts.c
 
 _r: Final = references.c
 
 #: The fields of `Attempt`, which are columns as well.
 _FIELDS: Final = [field.alias or field.name for field in attrs.fields(Attempt)]
+
+#: States whose attempts created none of the orders that a search finds.
+_OWNS_NO_LISTED_ORDER: Final = frozenset(AttemptState) - {*MAY_OWN_LISTED_ORDER}
 
 #: Attempts within this distance may have created the order that a search finds.
 _NEAR: Final = timedelta(hours=1)
@@ -178,6 +183,14 @@ class Snapshot(NamedTuple):
 
     now: datetime
     attempts: Sequence[Attempt]
+    #: The errors of rows that cannot be read, by attempt id: see `_read_attempt`.
+    damaged: Mapping[str, OrderStoreError]
+
+    def readable(self) -> Sequence[Attempt]:
+        """Return the attempts; raise the error of one that cannot be read."""
+        for error in self.damaged.values():
+            raise error
+        return self.attempts
 
 
 class Neighbours(NamedTuple):
@@ -256,7 +269,7 @@ class Rows:
             now=first.now,
             read_at=read_at,
             reference=first.reference,
-            price=Decimal(first.price),
+            price=_reference_price(first),
             currency=first.currency,
             paid_attempt_id=first.paid_attempt_id,
             attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
@@ -326,7 +339,9 @@ class Rows:
 
     async def find(self, attempt_id: str) -> Snapshot:
         """Return the attempt with this id, if there is one, and the time."""
-        return await self._all(self._attempts.where(_a.attempt_id == attempt_id))
+        found = await self._all(self._attempts.where(_a.attempt_id == attempt_id))
+        found.readable()
+        return found
 
     async def due(self, limit: int) -> Snapshot:
         """Return the attempts to poll, the most urgent first.
@@ -346,7 +361,9 @@ class Rows:
         )
         others = await self._all(delayed.limit(limit - len(urgent.attempts)))
         return Snapshot(
-            max(urgent.now, others.now), [*urgent.attempts, *others.attempts]
+            max(urgent.now, others.now),
+            [*urgent.attempts, *others.attempts],
+            {**urgent.damaged, **others.damaged},
         )
 
     async def count_open(self) -> OrderCounts:
@@ -365,20 +382,20 @@ class Rows:
     async def of(self, reference: str) -> Sequence[Attempt]:
         """Return all attempts of a reference, newest first."""
         query = self._attempts.where(_a.reference == reference)
-        return (await self._all(query.order_by(*_NEWEST_FIRST))).attempts
+        return (await self._all(query.order_by(*_NEWEST_FIRST))).readable()
 
     async def newest(self, state: AttemptState | None, limit: int) -> Sequence[Attempt]:
         """Return the newest attempts, of one state if it is given."""
         query = self._attempts.order_by(*_NEWEST_FIRST).limit(limit)
         if state is not None:
             query = query.where(_a.state == str(state))
-        return (await self._all(query)).attempts
+        return (await self._all(query)).readable()
 
     async def needing(self, attention: Attention, limit: int) -> Sequence[Attempt]:
         """Return the attempts that need a person, oldest first."""
         query = self._attempts.where(_a.attention == str(attention)).limit(limit)
         found = await self._all(query.order_by(_a.created_at, _a.attempt_id))
-        return found.attempts
+        return found.readable()
 
     async def backlog(self) -> tuple[timedelta, int, int]:
         """Return the lag of the polls, and the numbers of due polls and of reviews."""
@@ -392,7 +409,9 @@ class Rows:
         """Return how long the most overdue attempt has been due, and the counts."""
         [row] = await self._read(select(*counts))
         due = self._attempts.where(_a.next_poll_at <= self._now)
-        now, found = await self._all(due.order_by(_a.next_poll_at).limit(_MAX_OVERDUE))
+        now, found, _ = await self._all(
+            due.order_by(_a.next_poll_at).limit(_MAX_OVERDUE)
+        )
         lags = (now - (due_since(attempt) or now) for attempt in found)
         return max(lags, default=timedelta(0)), row
 
@@ -462,7 +481,9 @@ class Rows:
     async def _all(self, query: Executable) -> Snapshot:
         rows = await self._read(query)
         now = rows[0].now if rows else _LONG_AGO
-        return Snapshot(now, [_attempt(row) for row in rows])
+        read = [_read_attempt(row) for row in rows]
+        damaged = {one.attempt_id: error for one, error in read if error is not None}
+        return Snapshot(now, [attempt for attempt, _ in read], damaged)
 
     async def _read(self, query: Executable) -> Sequence[Row[Any]]:
         async with self.database.connect() as connection:
@@ -470,11 +491,16 @@ class Rows:
 
 
 def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
-    """Return true if the order of another attempt may look like that of this one."""
+    """Return true if the order of another attempt may look like that of this one.
+
+    A state or a price that cannot be read may be any.
+    """
+    price = _converted(_price, other.price)
     return (
         other.order_id is None
-        and other.state in MAY_OWN_LISTED_ORDER
-        and (Decimal(other.price), other.currency) == (attempt.price, attempt.currency)
+        and other.state not in _OWNS_NO_LISTED_ORDER
+        and price in {None, attempt.price}
+        and other.currency == attempt.currency
         and other.created_at <= attempt.deadline + _LATEST
         and attempt.created_at <= other.deadline + _LATEST
     )
@@ -491,17 +517,78 @@ def row_of(attempt: Attempt) -> dict[str, object]:
     return {name: str(v) if isinstance(v, str) else v for name, v in row.items()}
 
 
-def _attempt(row: Row[tuple[object, ...]]) -> Attempt:
-    """Return the attempt of a row that `row_of` returned."""
+def _price(text: str) -> Decimal:
+    price = Decimal(text)
+    if not price.is_finite():
+        raise ValueError(text)
+    return price
+
+
+def _candidates(text: str | None) -> dict[str, OrderStatus]:
+    found = json.loads(text or "{}")
+    return {order_id: OrderStatus(status) for order_id, status in found.items()}
+
+
+def _converted(convert: Callable[[Any], _T], value: object) -> _T | None:
+    """Convert the value of a column; return ``None`` if it is damaged."""
+    try:
+        return convert(value)
+    # JSON of another shape raises others than ValueError and ArithmeticError.
+    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+        return None
+
+
+#: The conversions of columns, and the values in place of those that are damaged.
+_CONVERSIONS: Final[Mapping[str, tuple[Callable[[Any], object], object]]] = {
+    "price": (_price, Decimal(0)),
+    "state": (AttemptState, AttemptState.UNKNOWN),
+    "candidates": (_candidates, {}),
+}
+
+
+def _read_attempt(row: Row[Any]) -> tuple[Attempt, OrderStoreError | None]:
+    """Return the attempt of a row that `row_of` returned.
+
+    If other code has damaged the row, return an error as well: then the attempt is no
+    more than the name of the row.
+    """
     fields: dict[str, Any] = {name: getattr(row, f"a_{name}") for name in _FIELDS}
-    status, candidates = fields["status"], json.loads(fields["candidates"] or "{}")
-    fields |= {
-        "price": Decimal(fields["price"]),
-        "state": AttemptState(fields["state"]),
-        "status": None if status is None else OrderStatus(status),
-        "candidates": {name: OrderStatus(known) for name, known in candidates.items()},
-    }
-    return Attempt(**fields)
+    if fields["status"] is not None:
+        fields["status"] = OrderStatus(fields["status"])
+    damaged: list[str] = []
+    for name, (convert, substitute) in _CONVERSIONS.items():
+        value = _converted(convert, fields[name])
+        if value is None:
+            damaged.append(name)
+        fields[name] = substitute if value is None else value
+    attempt = Attempt(**fields)
+    row_name = f"attempt {shown(attempt.attempt_id)} in aurpay_attempts"
+    error = _damaged_row(attempt.reference, row_name, damaged) if damaged else None
+    return attempt, error
+
+
+def _damaged_row(reference: str, row: str, columns: Sequence[str]) -> OrderStoreError:
+    error = OrderStoreError(
+        f"the row of {row}, of reference {shown(reference)}, cannot be read: other "
+        f"code has changed its {' and '.join(columns)}",
+        reference=reference,
+    )
+    error.advice = "write the values of a backup into the row"
+    return error
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    attempt, error = _read_attempt(row)
+    if error is not None:
+        raise error
+    return attempt
+
+
+def _reference_price(row: Row[Any]) -> Decimal:
+    price = _converted(_price, row.price)
+    if price is None:
+        raise _damaged_row(row.reference, "aurpay_references", ["price"])
+    return price
 
 
 def _conflict(attempt: Attempt) -> OrderStoreError:

@@ -291,7 +291,7 @@ class OrderStore:
         """
         await self._ready()
         repository = self._repository
-        now, found = await repository.rows.find(reference.attempt_id)
+        now, found, _ = await repository.rows.find(reference.attempt_id)
         if not found:
             return None
         [attempt] = found

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from aurpay_async import ServerError
 from aurpay_async._api.models import OrderStatus
 from aurpay_async._cli.store import _MEANINGS, _attempt_rows, steps_for
+from aurpay_async._db.tables import attempts
 from aurpay_async.callbacks._identity import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import AttemptState, OrderStore
@@ -92,6 +94,24 @@ async def test_store_show_prints_the_history_and_the_next_command(
     for name in (order.order_id, stored.attempt_id, str(stored.payment_hash)):
         again = await run_store(aurpay, "show", name)
         assert again.out.splitlines()[:3] == done.out.splitlines()[:3]
+
+
+async def test_store_show_and_list_say_which_row_is_damaged(
+    aurpay: Run, store: OrderStore
+) -> None:
+    await open_cart(store)
+    [stored] = await store.attempts("cart-42")
+    async with store.engine.begin() as connection:
+        await connection.execute(update(attempts).values(state="paused"))
+    for arguments in (["show", "cart-42"], ["list"], ["reconcile", "cart-42"]):
+        done = await run_store(aurpay, *arguments)
+        assert done.code == 1
+        assert (
+            f"OrderStoreError (order_store): the row of attempt '{stored.attempt_id}' "
+            "in aurpay_attempts, of reference 'cart-42', cannot be read: other code "
+            "has changed its state"
+        ) in " ".join(done.err.split())
+        assert "write the values of a backup into the row" in done.err
 
 
 async def test_store_show_prints_one_json_object_without_the_invoice(

@@ -8,16 +8,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from aurpay_async import RequestOutcome
+from aurpay_async._db.tables import attempts, references
+from aurpay_async.callbacks import Reference
 from aurpay_async.errors import (
     AurpayError,
     ConnectError,
     InvalidRequestError,
     NotFoundError,
     OrderMismatchError,
+    OrderStoreError,
     StoreUnavailableError,
 )
 from aurpay_async.orders import AttemptState, OrderStore
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aurpay_async import AurpayClient, LightningOrder
-    from aurpay_async.orders import Change
+    from aurpay_async.orders import Attempt, Change
 
     from .platform import Platform
 
@@ -85,6 +88,26 @@ async def start_call(
         assert not task.done(), task.result()
         await asyncio.sleep(0.001)
     return task
+
+
+async def damage(store: OrderStore, reference: str, **values: str) -> None:
+    """Change the attempts of a reference as a person or other code does."""
+    which = attempts.c.reference == reference
+    async with store.engine.begin() as connection:
+        await connection.execute(update(attempts).where(which).values(values))
+
+
+def assert_names_damage(
+    error: BaseException, attempt: Attempt, columns: list[str]
+) -> None:
+    assert isinstance(error, OrderStoreError)
+    assert error.reference == attempt.reference
+    problem = str(error)
+    assert repr(attempt.reference) in problem
+    assert repr(attempt.attempt_id) in problem
+    assert all(column in problem for column in columns)
+    assert "secret" not in problem
+    assert (error.__cause__, error.__context__) == (None, None)
 
 
 class TestPolling:
@@ -404,6 +427,102 @@ class TestFailures:
         failed = {one.attempt.reference: type(one.error) for one in done.failures}
         assert failed == {"cart-0": NotFoundError, "cart-1": OrderMismatchError}
         assert (await local.reconcile()).polled == 0
+
+    @pytest.mark.parametrize(
+        ("values", "columns"),
+        [
+            ({"state": "secret"}, "state"),
+            ({"price": "secret"}, "price"),
+            ({"price": "NaN"}, "price"),
+            ({"candidates": "secret"}, "candidates"),
+            ({"candidates": "[1]"}, "candidates"),
+            ({"price": "", "state": "", "candidates": '{"1": 1}'}, "price, state"),
+        ],
+    )
+    async def test_damaged_row_is_a_failure_and_the_other_orders_are_polled(
+        self,
+        store: OrderStore,
+        platform: Platform,
+        clock: FakeClock,
+        caplog: pytest.LogCaptureFixture,
+        values: dict[str, str],
+        columns: str,
+    ) -> None:
+        for number in range(3):
+            order = await opened(store, f"cart-{number}")
+            platform.set(order.order_id, "SUCCESS")
+        [stored] = await store.attempts("cart-0")
+        await damage(store, "cart-0", **values)
+        clock.advance(TWO_MINUTES_S)
+        assert (await store.health()).due == 3
+        done = await store.reconcile(limit=2)
+        assert (done.polled, done.more) == (2, True)
+        rest = await store.reconcile()
+        assert len([*done.changes, *rest.changes]) == 2
+        [failure] = [*done.failures, *rest.failures]
+        assert failure.attempt.reference == "cart-0"
+        assert failure.attempt.attempt_id == stored.attempt_id
+        assert_names_damage(failure.error, stored, columns.split(", "))
+        record = vars(caplog.records[-1])
+        assert record["levelname"] == "WARNING"
+        assert record["aurpay_reference"] == "cart-0"
+        assert record["aurpay_attempt_id"] == stored.attempt_id
+        assert "secret" not in caplog.text
+        assert (await store.reconcile()).polled == 0
+        clock.advance(2 * TWO_MINUTES_S)
+        again = await store.reconcile()
+        assert (again.polled, len(again.failures), again.more) == (1, 1, False)
+
+    async def test_calls_about_a_damaged_row_say_what_is_damaged(
+        self, local: OrderStore, platform: Platform
+    ) -> None:
+        order, _ = await opened(local), await opened(local, "cart-1")
+        [stored] = await local.attempts("cart-42")
+        token = Reference(
+            reference="cart-42",
+            price=stored.price,
+            currency="USD",
+            kind="paid",
+            attempt_id=stored.attempt_id,
+        )
+        await damage(local, "cart-42", state="", attention="review")
+        platform.set(order.order_id, "SUCCESS")
+        for call in (
+            opened(local),
+            local.record(order_id=order.order_id),
+            local.record(reference="cart-42"),
+            local.attempts("cart-42"),
+            local.lookup(token),
+            local.list_attempts(),
+            local.needs_review(),
+        ):
+            with pytest.raises(OrderStoreError) as caught:
+                await call
+            assert_names_damage(caught.value, stored, ["state"])
+
+    async def test_reference_with_a_damaged_price_is_an_error_that_names_it(
+        self, local: OrderStore
+    ) -> None:
+        await opened(local)
+        async with local.engine.begin() as connection:
+            await connection.execute(update(references).values(price="20,00"))
+        with pytest.raises(OrderStoreError, match=r"'cart-42', cannot .* its price"):
+            await opened(local)
+
+    @pytest.mark.parametrize("column", ["price", "state"])
+    async def test_attempt_with_a_damaged_row_may_own_an_order_that_matches(
+        self, local: OrderStore, platform: Platform, column: str
+    ) -> None:
+        """So the order that a callback reports is ambiguous."""
+        await lose(local, platform, "lost+created")
+        [attempt] = await local.attempts("cart-42")
+        rows = local._repository.rows
+        assert not (await rows.near(attempt)).has_rival
+        await lose(local, platform, "lost+created", "cart-1")
+        await damage(local, "cart-1", price="7")
+        assert not (await rows.near(attempt)).has_rival
+        await damage(local, "cart-1", **{"price": "20", column: "x"})
+        assert (await rows.near(attempt)).has_rival
 
     async def test_key_without_list_access_still_polls_known_orders(
         self, local: OrderStore, platform: Platform, clock: FakeClock
