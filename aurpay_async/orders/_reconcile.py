@@ -46,7 +46,7 @@ from ._models import (
     log_fields_of,
 )
 from ._planner import LEASE, end_of, needs_list, next_poll
-from ._recording import hand_over, record
+from ._recording import hand_over, log_recorded, record
 from ._repository import Key
 
 if TYPE_CHECKING:
@@ -283,14 +283,14 @@ async def _poll_attempt(
     key = Key(attempt.attempt_id, order_id=order_id)
     async with repository.rows.locking(key) as locked:
         change = await write(locked)
-        if on_change is None:
-            return change
         try:
-            await hand_over(change, locked.connection, on_change)
+            if on_change is not None:
+                await hand_over(change, locked.connection, on_change)
         except BaseException as error:
             if propagates(error):
                 raise
             raise _HandlerError from error
+    log_recorded(change, "reconciliation")
     return change
 
 

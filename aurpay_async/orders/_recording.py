@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 from sqlalchemy import select, true
@@ -92,8 +92,6 @@ async def record(
     if change.newly_paid:
         await locked.rows.set_paid_attempt(locked.connection, change.attempt)
         change = attrs.evolve(change, late_payment=_is_late(stored, order))
-    if change.changed:
-        _log_recorded(change.attempt)
     return change
 
 
@@ -108,10 +106,20 @@ _RECORDED: Final = {
 }
 
 
-def _log_recorded(attempt: Attempt) -> None:
+#: What told the store of a payment or a refund.
+Source = Literal["callback", "query", "reconciliation", "person"]
+
+_NOT_COMMITTED: Final = ", in a transaction that your code has yet to commit"
+
+
+def log_recorded(change: Change, source: Source, caller: Caller = None) -> None:
+    """Log a payment or a refund after its commit, which a `caller` has yet to do."""
+    attempt = change.attempt
     level, text = _RECORDED.get(attempt.state, (logging.INFO, ""))
-    if text and _log.isEnabledFor(level):
-        log_fields(_log, level, log_fields_of(attempt), text)
+    if change.changed and text and _log.isEnabledFor(level):
+        fields = {**log_fields_of(attempt), "source": source}
+        text += "" if caller is None else _NOT_COMMITTED
+        log_fields(_log, level, fields, text)
 
 
 def _is_late(stored: OrderStatus, order: Order) -> bool:
@@ -175,11 +183,20 @@ async def record_update(
     on_change: OnChange | None = None,
 ) -> Change:
     """Record an update of an order, in the caller's transaction if one is given."""
-    if on_change is not None:
+    if on_change is None:
+        change = await _record_update(repository, update, caller)
+    else:
         async with repository.rows.writing() as connection:
-            change = await record_update(repository, update, connection)
+            change = await _record_update(repository, update, connection)
             await hand_over(change, connection, on_change)
-        return change
+    is_query = isinstance(update, Order) or update.event is None
+    log_recorded(change, "query" if is_query else "callback", caller)
+    return change
+
+
+async def _record_update(
+    repository: Repository, update: OrderUpdate, caller: Caller
+) -> Change:
     if isinstance(update, UnconfirmedNotification):
         return await _record_unconfirmed(repository, update, caller)
     order = update.order if isinstance(update, ConfirmedNotification) else update
@@ -289,16 +306,19 @@ async def resolve(
                 reference=attempt.reference,
             )
         if order is not None:
-            return await record(locked, order, by_person=True)
-        if attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
+            change = await record(locked, order, by_person=True)
+        elif attempt.state not in {*UNIDENTIFIED, AttemptState.NOT_FOUND}:
             raise OrderStoreError(
                 f"attempt {shown(attempt_id)} is {attempt.state}: only one of unknown "
                 "outcome can be said to have created no order",
                 reference=attempt.reference,
             )
-        return await locked.move(
-            AttemptState.NOT_FOUND, candidates={}, last_polled_at=locked.entry.now
-        )
+        else:
+            change = await locked.move(
+                AttemptState.NOT_FOUND, candidates={}, last_polled_at=locked.entry.now
+            )
+    log_recorded(change, "person", caller)
+    return change
 
 
 async def _record_confirmed(

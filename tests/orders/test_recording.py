@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from aurpay_async import OrderStatus
+from aurpay_async.callbacks import ConfirmedNotification
 from aurpay_async.errors import (
     AlreadyPaidError,
     AurpayError,
@@ -30,9 +32,12 @@ from aurpay_async.orders._repository import Key
 from .platform import URLS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from aurpay_async import AurpayClient, LightningOrder, Request, Response
+    from aurpay_async.callbacks import CallbackEvent
     from aurpay_async.orders import Attempt, Change
     from aurpay_async.testing import FakeClock
 
@@ -50,6 +55,53 @@ async def opened(store: OrderStore, reference: str = "cart-42") -> LightningOrde
 async def attempt_of(store: OrderStore, order_id: str) -> Attempt:
     attempts = await store.attempts("cart-42")
     return next(one for one in attempts if one.order_id == order_id)
+
+
+async def confirmed(
+    client: AurpayClient, order: LightningOrder, event: CallbackEvent | None
+) -> ConfirmedNotification:
+    async def acknowledge(*_: object) -> None:
+        """Do nothing: there is no inbox."""
+
+    return ConfirmedNotification(
+        outcome="paid",
+        event=event,
+        order=await client.get_order(order.order_id),
+        known=order,
+        acknowledge=acknowledge,
+    )
+
+
+class CommitLog(logging.Handler):
+    """Payments in the log, each with its attempt's committed state at that time."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = vars(record)
+        if "aurpay_source" not in fields:
+            return
+        query = "SELECT state FROM aurpay_attempts WHERE attempt_id = ?"
+        with closing(sqlite3.connect(self._path)) as database:
+            found = database.execute(query, [fields["aurpay_attempt_id"]])
+            [state] = found.fetchone()
+        message = record.getMessage().partition(";")[0]
+        source = fields["aurpay_source"]
+        line = f"{fields['aurpay_reference']}: {message}, {source}, {state}"
+        self.lines.append(line)
+
+
+@pytest.fixture
+def log(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> Iterator[CommitLog]:
+    caplog.set_level("INFO", "aurpay_async.orders")
+    handler = CommitLog(sqlite_url.removeprefix("sqlite+aiosqlite:///"))
+    logger = logging.getLogger("aurpay_async.orders")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
 
 
 async def two_orders(
@@ -233,7 +285,78 @@ class TestPayments:
             f"reference='cart-42' order_id={order.order_id!r} "
             f"attempt_id={order.attempt_id!r}"
         )
-        assert caplog.messages == [f"order created; {ids}", f"payment recorded; {ids}"]
+        recorded = f"payment recorded; {ids} source='query'"
+        assert caplog.messages == [f"order created; {ids}", recorded]
+
+    async def test_payment_is_logged_with_its_source_once_it_is_committed(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        clock: FakeClock,
+        log: CommitLog,
+    ) -> None:
+        """Each cart is named after the source of its payment."""
+        recorded: list[str] = []
+
+        async def fulfil(change: Change, _: AsyncConnection) -> None:
+            assert log.lines == recorded
+
+        def expect(reference: str, source: str) -> None:
+            recorded.append(f"{reference}: payment recorded, {source}, paid")
+            assert log.lines == recorded
+
+        carts = ("order_id", "order", "callback", "poll", "reconcile", "person")
+        orders = {cart: await opened(local, cart) for cart in carts[:-1]}
+        platform.faults = ["lost+created"]
+        with pytest.raises(AurpayError):
+            await opened(local, "person")
+        for order_id in platform.orders:
+            platform.set(order_id, "SUCCESS")
+        await local.record(order_id=orders["order_id"].order_id, on_change=fulfil)
+        expect("order_id", "query")
+        await local.record(await client.get_order(orders["order"].order_id))
+        expect("order", "query")
+        event: Any = object()
+        for cart, source in (("callback", event), ("poll", None)):
+            notification = await confirmed(client, orders[cart], source)
+            await local.record(notification, on_change=fulfil)
+            expect(cart, "query" if source is None else "callback")
+        clock.advance(120)
+        await local.reconcile(on_change=fulfil)
+        expect("reconcile", "reconciliation")
+        [attempt] = await local.attempts("person")
+        await local.resolve(attempt.attempt_id, [*platform.orders][-1])
+        expect("person", "person")
+
+    async def test_payment_that_the_caller_commits_is_logged_as_not_committed(
+        self,
+        local: OrderStore,
+        platform: Platform,
+        client: AurpayClient,
+        log: CommitLog,
+    ) -> None:
+        order = await opened(local)
+        platform.set(order.order_id, "SUCCESS")
+        notification = await confirmed(client, order, None)
+        async with local.engine.begin() as connection:
+            await local.record(notification, connection=connection)
+        pending = "in a transaction that your code has yet to commit"
+        assert log.lines == [f"cart-42: payment recorded, {pending}, query, payable"]
+
+    async def test_payment_that_is_rolled_back_is_not_logged(
+        self, local: OrderStore, platform: Platform, clock: FakeClock, log: CommitLog
+    ) -> None:
+        async def fail(_: Change, __: AsyncConnection) -> None:
+            raise OSError("no stock")
+
+        order = await opened(local)
+        platform.set(order.order_id, "SUCCESS")
+        with pytest.raises(OSError, match="no stock"):
+            await local.record(order_id=order.order_id, on_change=fail)
+        clock.advance(120)
+        assert len((await local.reconcile(on_change=fail)).failures) == 1
+        assert log.lines == []
 
     async def test_duplicate_payment_and_its_refund_are_logged_with_the_order_id(
         self,
