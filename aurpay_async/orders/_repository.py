@@ -11,12 +11,10 @@ to wait for a lock does not see the rows that were inserted meanwhile.
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, final
 
 import attrs
 from sqlalchemy import (
@@ -32,7 +30,6 @@ from sqlalchemy import (
     update,
 )
 
-from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._core.events import log_fields
 from .._core.metrics import OrderCounts, OrderGauges
@@ -48,16 +45,17 @@ from ._models import (
     MAY_OWN_LISTED_ORDER,
     MOVES,
     REVOCABLE,
-    Attempt,
     AttemptState,
     Attention,
     Change,
     log_fields_of,
 )
-from ._planner import DONE, ReferenceRecord, attention_for, due_since, next_poll
+from ._planner import DONE, ReferenceRecord, due_since, next_poll
+from ._rows import attempt_of, price_of_reference, read_attempt, read_price, row_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from decimal import Decimal
 
     from sqlalchemy import ColumnElement, Executable, Label, Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -65,17 +63,13 @@ if TYPE_CHECKING:
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
-
-_T = TypeVar("_T")
+    from ._models import Attempt
 
 _a: Final = attempts.c
 
 _r: Final = references.c
 
-#: The fields of `Attempt`, which are columns as well.
-_FIELDS: Final = [field.alias or field.name for field in attrs.fields(Attempt)]
-
-#: States whose attempts created none of the orders that a search finds.
+#: States in which an attempt created none of the orders that a search finds.
 _OWNS_NO_LISTED_ORDER: Final = frozenset(AttemptState) - {*MAY_OWN_LISTED_ORDER}
 
 #: Attempts within this distance may have created the order that a search finds.
@@ -183,7 +177,7 @@ class Snapshot(NamedTuple):
 
     now: datetime
     attempts: Sequence[Attempt]
-    #: The errors of rows that cannot be read, by attempt id: see `_read_attempt`.
+    #: The errors of rows that cannot be read, by attempt id: see `read_attempt`.
     damaged: Mapping[str, OrderStoreError]
 
     def readable(self) -> Sequence[Attempt]:
@@ -269,10 +263,10 @@ class Rows:
             now=first.now,
             read_at=read_at,
             reference=first.reference,
-            price=_reference_price(first),
+            price=price_of_reference(first),
             currency=first.currency,
             paid_attempt_id=first.paid_attempt_id,
-            attempts=[_attempt(row) for row in rows if row.a_attempt_id is not None],
+            attempts=[attempt_of(row) for row in rows if row.a_attempt_id is not None],
             owner_of_order_id=first.owner_of_order_id,
             owner_of_payment_hash=first.owner_of_payment_hash,
         )
@@ -481,7 +475,7 @@ class Rows:
     async def _all(self, query: Executable) -> Snapshot:
         rows = await self._read(query)
         now = rows[0].now if rows else _LONG_AGO
-        read = [_read_attempt(row) for row in rows]
+        read = [read_attempt(row) for row in rows]
         damaged = {one.attempt_id: error for one, error in read if error is not None}
         return Snapshot(now, [attempt for attempt, _ in read], damaged)
 
@@ -495,7 +489,7 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
 
     A state or a price that cannot be read may be any.
     """
-    price = _converted(_price, other.price)
+    price = read_price(other.price)
     return (
         other.order_id is None
         and other.state not in _OWNS_NO_LISTED_ORDER
@@ -504,91 +498,6 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
         and other.created_at <= attempt.deadline + _LATEST
         and attempt.created_at <= other.deadline + _LATEST
     )
-
-
-def row_of(attempt: Attempt) -> dict[str, object]:
-    """Return the row of an attempt: for each field, and what a person has to do."""
-    row = attrs.asdict(attempt, recurse=False)
-    row["order_json"] = row.pop("_order_json")
-    row["price"] = f"{attempt.price:f}"
-    row["candidates"] = json.dumps(attempt.candidates) if attempt.candidates else None
-    row["attention"] = attention_for(attempt)
-    # Drivers choose the type of a column by the exact type of its value.
-    return {name: str(v) if isinstance(v, str) else v for name, v in row.items()}
-
-
-def _price(text: str) -> Decimal:
-    price = Decimal(text)
-    if not price.is_finite():
-        raise ValueError(text)
-    return price
-
-
-def _candidates(text: str | None) -> dict[str, OrderStatus]:
-    found = json.loads(text or "{}")
-    return {order_id: OrderStatus(status) for order_id, status in found.items()}
-
-
-def _converted(convert: Callable[[Any], _T], value: object) -> _T | None:
-    """Convert the value of a column; return ``None`` if it is damaged."""
-    try:
-        return convert(value)
-    # JSON of another shape raises others than ValueError and ArithmeticError.
-    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
-        return None
-
-
-#: The conversions of columns, and the values in place of those that are damaged.
-_CONVERSIONS: Final[Mapping[str, tuple[Callable[[Any], object], object]]] = {
-    "price": (_price, Decimal(0)),
-    "state": (AttemptState, AttemptState.UNKNOWN),
-    "candidates": (_candidates, {}),
-}
-
-
-def _read_attempt(row: Row[Any]) -> tuple[Attempt, OrderStoreError | None]:
-    """Return the attempt of a row that `row_of` returned.
-
-    If other code has damaged the row, return an error as well: then the attempt is no
-    more than the name of the row.
-    """
-    fields: dict[str, Any] = {name: getattr(row, f"a_{name}") for name in _FIELDS}
-    if fields["status"] is not None:
-        fields["status"] = OrderStatus(fields["status"])
-    damaged: list[str] = []
-    for name, (convert, substitute) in _CONVERSIONS.items():
-        value = _converted(convert, fields[name])
-        if value is None:
-            damaged.append(name)
-        fields[name] = substitute if value is None else value
-    attempt = Attempt(**fields)
-    row_name = f"attempt {shown(attempt.attempt_id)} in aurpay_attempts"
-    error = _damaged_row(attempt.reference, row_name, damaged) if damaged else None
-    return attempt, error
-
-
-def _damaged_row(reference: str, row: str, columns: Sequence[str]) -> OrderStoreError:
-    error = OrderStoreError(
-        f"the row of {row}, of reference {shown(reference)}, cannot be read: other "
-        f"code has changed its {' and '.join(columns)}",
-        reference=reference,
-    )
-    error.advice = "write the values of a backup into the row"
-    return error
-
-
-def _attempt(row: Row[Any]) -> Attempt:
-    attempt, error = _read_attempt(row)
-    if error is not None:
-        raise error
-    return attempt
-
-
-def _reference_price(row: Row[Any]) -> Decimal:
-    price = _converted(_price, row.price)
-    if price is None:
-        raise _damaged_row(row.reference, "aurpay_references", ["price"])
-    return price
 
 
 def _conflict(attempt: Attempt) -> OrderStoreError:
