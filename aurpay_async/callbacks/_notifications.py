@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     OnRejected = Callable[[BaseException, CallbackEvent | None], None]
 
 
+_log: Final = logging.getLogger("aurpay_async.callbacks")
+
 #: Exceptions that end the interpreter, the event loop or a coroutine.
 _EXITS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -256,7 +258,7 @@ class RejectionLog:
         level = logging.DEBUG if error.rule == "method" else logging.WARNING
         called = None if url is None else without_query(url)[:_MAX_URL]
         fields = {"url": called, **ids, "outcome": error.rule}
-        log_fields(_logger(), level, fields, "callback rejected: %s", error)
+        log_fields(_log, level, fields, "callback rejected: %s", error)
         self._call_hook(error, event)
         return _REPLIES.get(error.rule) or Reply(401, "refused\n", error.rule)
 
@@ -271,12 +273,12 @@ class RejectionLog:
     ) -> None:
         """Log that a genuine callback, or a poll, was not processed, and why."""
         if traceback:
-            log_fields(_logger(), logging.ERROR, fields, problem, error=error)
+            log_fields(_log, logging.ERROR, fields, problem, error=error)
         else:
             # Only the first line: SQLAlchemy appends the statement and its parameters.
             detail = str(error).partition("\n")[0]
             name, problem = type(error).__name__, f"{problem}: %s: %s"
-            log_fields(_logger(), logging.WARNING, fields, problem, name, detail)
+            log_fields(_log, logging.WARNING, fields, problem, name, detail)
         self._call_hook(error, event)
 
     def _call_hook(self, error: BaseException, event: CallbackEvent | None) -> None:
@@ -287,8 +289,4 @@ class RejectionLog:
         except BaseException as broken:
             if is_exit(broken):
                 raise
-            _logger().error("on_rejected raised", exc_info=broken)
-
-
-def _logger() -> logging.Logger:
-    return logging.getLogger("aurpay_async.callbacks")
+            _log.error("on_rejected raised", exc_info=broken)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from math import ceil
@@ -216,14 +217,9 @@ class OrderTasks:
             reference=require_reference(reference),
         )
         urls = pick(order, "succeed_url timeout_url callback_url timeout_callback")
-        return await self._defer(
-            connection,
-            _OPEN,
-            reference,
-            price=f"{order.price:f}",
-            currency=order.currency,
-            **{name: url for name, url in urls.items() if url is not None},
-        )
+        known = {name: url for name, url in urls.items() if url is not None}
+        known |= {"price": f"{order.price:f}", "currency": order.currency}
+        return await self._defer(connection, _OPEN, reference, **known)
 
     async def defer_fulfilment(
         self, connection: AsyncConnection | AsyncSession, reference: str
@@ -259,10 +255,9 @@ class OrderTasks:
     async def _run_open(
         self, *, reference: str, price: str, currency: str, **urls: str
     ) -> None:
-        try:
+        # The fulfilment of a paid order was deferred when the payment was recorded.
+        with suppress(AlreadyPaidError):
             await self._store.get_or_create(reference, price, currency, **urls)
-        except AlreadyPaidError:
-            return  # its fulfilment was deferred when the payment was recorded
 
     async def _run_fulfil(self, *, reference: str) -> None:
         async with (
@@ -307,10 +302,9 @@ class OrderTasks:
         for job in stalled:
             if job.task_name not in {_OPEN, _FULFIL, _RECONCILE, _RESTART}:
                 continue  # a task of the shop, which may not be idempotent
-            try:
+            # The error if another worker has restarted it, or it has just ended.
+            with suppress(ConnectorException):
                 await self._restart(job)
-            except ConnectorException:
-                continue  # another worker restarted it, or it has just ended
 
     async def _restart(self, job: Job) -> None:
         again = job.task_name in {_OPEN, _FULFIL}
