@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("callback", ["late; seconds=1", "lost"])
-async def test_aiohttp_shop_ships_a_paid_cart_once(
+async def test_aiohttp_shop_ships_a_paid_cart_once_and_no_other(
     callback: str, aurpay_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     verifier = CallbackVerifier(
@@ -42,6 +42,9 @@ async def test_aiohttp_shop_ships_a_paid_cart_once(
         assert order["qr_svg"].startswith("<svg")
         paid = {"paid": False}
         assert await (await browser.get("/carts/42/done")).json() == paid
+        other = await (await browser.post("/carts/43/pay")).json()
+        await aurpay_sandbox.expire(other["order_id"])  # ships nothing
+        aurpay_sandbox.assert_callbacks("timeout")
         aurpay_sandbox.callback_faults.push(callback)
         await aurpay_sandbox.pay(order["order_id"])
         if callback == "lost":
