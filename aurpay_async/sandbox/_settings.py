@@ -22,24 +22,24 @@ import hmac
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping  # noqa: TC003 - read by cattrs
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import md5
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 import attrs
 
 from .._core.urls import UrlError, format_origin, is_loopback, parse_origin
 from ..errors import ConfigurationError, InvalidRequestError, shown
 from ._models import ApiRejection, Rates, SandboxClock
+from ._responses import Amounts
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from .._core.clock import Clock
     from .._core.urls import Origin
-    from ._responses import Amounts
 
 _JWT = re.compile(r"\s*eyJ")
 
@@ -250,6 +250,7 @@ _MAX_SEED: Final = 2**63 - 1
 
 _CREDENTIALS: Final = ("api_key", "api_token", "api_secret")
 _KEYS: Final = (*_CREDENTIALS, "callback_token", "callback_secret")
+_FLAGS: Final = ("post_callbacks", "api_key_in_callbacks", "allow_remote")
 
 #: The 30 minutes of an order then take two days, or 0.18 seconds.
 MIN_SPEED: Final = 0.01
@@ -260,6 +261,11 @@ def require_made_up(name: str, key: object) -> None:
     """Reject a key that may belong to a real account; `name` is the option."""
     if isinstance(key, str) and looks_live(key):
         raise ConfigurationError(f"{name} looks like a live key; {MADE_UP_KEY_HINT}")
+
+
+def _require(is_valid: bool, name: str, form: str, value: object) -> None:  # noqa: FBT001
+    if not is_valid:
+        raise ConfigurationError(f"{name} must be {form}, not {shown(value)}")
 
 
 def _seed(seed: int | None) -> int | None:
@@ -282,10 +288,14 @@ def _speed(speed: float | None) -> float:
 
 
 def _clock(clock: Clock | None) -> Clock:
+    is_clock = clock is None or callable(getattr(clock, "now", None))
+    _require(is_clock, "clock", "a clock such as FakeClock()", clock)
     return SandboxClock() if clock is None else clock
 
 
 def _rates(rates: Mapping[str, Decimal | int | str] | None) -> Rates:
+    is_mapping = rates is None or isinstance(cast("object", rates), Mapping)
+    _require(is_mapping, "rates", 'a mapping such as {"USD": "65000"}', rates)
     try:
         return Rates(rates)
     except InvalidRequestError as error:
@@ -406,6 +416,21 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         for name in _KEYS:
-            require_made_up(name, getattr(self, name))
+            key = getattr(self, name)
+            if not isinstance(key, str) and (
+                key is not None or name not in _CREDENTIALS
+            ):
+                raise ConfigurationError(
+                    f"{name} must be a str, not {type(key).__name__}"
+                )
+            require_made_up(name, key)
+        for name in _FLAGS:
+            flag = getattr(self, name)
+            _require(type(flag) is bool, name, "True or False", flag)
+        is_known = self.amounts in get_args(Amounts)
+        _require(is_known, "amounts", '"string" or "number"', self.amounts)
+        is_port = type(self.port) is int and 0 <= self.port < 1 << 16
+        form = "0 to 65535, or None for no socket"
+        _require(is_port or self.port is None, "port", form, self.port)
         if (self.api_token is None) != (self.api_secret is None):
             raise ConfigurationError("give both api_token and api_secret, or neither")

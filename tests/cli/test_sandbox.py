@@ -418,6 +418,16 @@ def test_sandbox_start_without_zone_is_utc(start: str) -> None:
     assert clock.now() == datetime(2026, 1, 1, tzinfo=UTC)
 
 
+async def test_sandbox_exports_no_reference_key_if_the_environment_has_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(capsys, SandboxOptions(), "text") as said:
+        assert " AURPAY_REFERENCE_KEY=sandbox-reference-key" in said
+    monkeypatch.setenv("AURPAY_REFERENCE_KEY", "a-key-of-my-own-0001")
+    async with served(capsys, SandboxOptions(), "text") as said:
+        assert "AURPAY_REFERENCE_KEY" not in said
+
+
 async def test_sandbox_listens_for_other_machines_only_with_allow_remote(
     aurpay: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,3 +219,23 @@ async def test_activity_of_a_rejected_request_names_the_order_in_its_path() -> N
     [activity] = activities
     assert (activity.order_id, activity.is_ok) == (order.order_id, False)
     assert activity.target == f"/api/v2/order/refund-info/{order.order_id}"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"rates": 5}, "rates must be a mapping such as"),
+        ({"amounts": "float"}, '"string" or "number", not \'float\''),
+        ({"port": "80"}, "port must be 0 to 65535, or None"),
+        ({"port": 65_536}, "port must be 0 to 65535, or None"),
+        ({"clock": 3}, r"clock must be a clock such as FakeClock\(\), not 3"),
+        ({"post_callbacks": "yes"}, "post_callbacks must be True or False, not 'yes'"),
+        ({"callback_secret": None}, "callback_secret must be a str, not NoneType"),
+        ({"api_key": b"made-up"}, "api_key must be a str, not bytes"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_rejected_when_the_sandbox_is_created(
+    options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        Sandbox(**options)
