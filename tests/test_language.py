@@ -45,7 +45,7 @@ def list_texts() -> list[Path]:
         for place in places
         for path in place.rglob("*")
         if path.suffix in {".py", ".md", ".html", ".js"}
-        and "vectors" not in path.parts
+        and not {"vectors", "_build"} & {*path.parts}  # from others, or generated
         and path.name != Path(__file__).name
     ]
     pages = [path for path in ROOT.glob("*.md") if path.name != "LICENSE.md"]
