@@ -400,13 +400,22 @@ class OrderStoreError(AurpayError):
 class ReferenceConflictError(OrderStoreError, ValueError):
     """The order of a reference has another price or currency."""
 
-    def __init__(self, reference: str, *, stored: str, requested: str) -> None:
+    def __init__(
+        self, reference: str, *, stored: str, requested: str, paid: bool = False
+    ) -> None:
+        advice = (
+            "keep the price of a cart once it has an order: a new reference creates a "
+            "second order, and both can be paid"
+        )
+        if paid:
+            advice = "it is paid, so nothing is left to pay"
         super().__init__(
             f"{shown(reference)} is stored with {stored}, and {requested} was "
-            "requested; keep the price of a cart once it has an order: a new "
-            "reference creates a second order, and both can be paid",
+            f"requested; {advice}",
             reference=reference,
         )
+        #: Whether the reference is paid, with the price in the store.
+        self.paid = paid
         #: Price and currency in the store, such as ``"20.00 USD"``.
         self.stored = stored
         #: Price and currency that were requested.

@@ -438,18 +438,9 @@ class OrderOpener:
         except (APIError, InvalidResponseError) as error:
             if error.retryable:
                 raise
-            # Searching is not possible with this account. No payer has seen the
-            # invoice, so a second order is safe; without one, the reference could
-            # never be paid.
-            log_fields(
-                _log,
-                logging.WARNING,
-                log_fields_of(attempt, error),
-                "the search for an order of unknown outcome failed, and another order "
-                "is created: %s",
-                error,
+            await self._go_on_without(
+                attempt, error, "the search for an order of unknown outcome"
             )
-            await self._transition(attempt, polled=True)
             return
         async with self._repository.rows.locking(Key(attempt.attempt_id)) as locked:
             await record_candidates(locked, found.orders)
@@ -460,7 +451,12 @@ class OrderOpener:
         try:
             order = await repository.client.get_order(known.order_id)
         except NotFoundError:
-            await self._transition(attempt, AttemptState.OVERDUE)
+            await self._transition(attempt, AttemptState.OVERDUE, polled=True)
+            return None
+        except (APIError, InvalidResponseError) as error:
+            if error.retryable or attempt.state is not AttemptState.OVERDUE:
+                raise
+            await self._go_on_without(attempt, error, "the query of an overdue order")
             return None
         if order.status.is_paid or order.status is OrderStatus.REFUNDED:
             check_platform_order(known, order)
@@ -470,6 +466,18 @@ class OrderOpener:
         async with repository.rows.locking(key) as locked:
             await record(locked, order)
         return None
+
+    async def _go_on_without(
+        self, attempt: Attempt, error: AurpayError, query: str
+    ) -> None:
+        """Let the next step create an order: this account cannot make the query.
+
+        Without another order, the reference could never be paid.
+        """
+        fields = log_fields_of(attempt, error)
+        problem = "%s failed, and another order is created: %s"
+        log_fields(_log, logging.WARNING, fields, problem, query, error)
+        await self._transition(attempt, polled=True)
 
     async def _transition(
         self, attempt: Attempt, *targets: AttemptState, polled: bool = False

@@ -164,6 +164,9 @@ def attention_for(attempt: Attempt) -> Attention | None:
 #: The age up to which the result of the last poll is used without another one.
 _MAX_POLL_AGE: Final = timedelta(minutes=1)
 
+#: The same for an overdue order, before another one takes its place.
+_MAX_OVERDUE_AGE: Final = timedelta(seconds=5)
+
 #: The number of failed checks in a row from which the next call waits: a minute at
 #: first, and twice as long after each further one.
 _FAILURES_BEFORE_PAUSE: Final = 2
@@ -248,6 +251,7 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
             entry.reference,
             stored=f"{entry.price:f} {entry.currency}",
             requested=f"{price:f} {currency}",
+            paid=entry.paid_attempt_id is not None,
         )
     if entry.paid_attempt_id is not None:
         return _show_paid(entry, entry.paid_attempt_id)
@@ -262,6 +266,9 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
     current = next((newest[state] for state in ACTIVE if state in newest), None)
     if current is not None:
         return Step(_decide_active(current, entry.now), current)
+    overdue = newest.get(AttemptState.OVERDUE)
+    if overdue is not None and _may_have_been_paid(overdue, entry.now):
+        return Step(Action.POLL, overdue)
     for attempt in entry.attempts:
         # No payer has seen its invoice, so one search is enough here; `reconcile`
         # searches again.
@@ -271,6 +278,16 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
     if len(failed) >= _FAILURES_BEFORE_PAUSE:
         _require_pause(failed, entry.now)
     return None
+
+
+def _may_have_been_paid(overdue: Attempt, now: datetime) -> bool:
+    """Return true to query the order that the payer has seen last, before a new one.
+
+    A late payment whose callback was lost would otherwise be paid a second time.
+    """
+    polled_at = overdue.last_polled_at
+    is_known = polled_at is not None and now - _MAX_OVERDUE_AGE <= polled_at <= now
+    return overdue.has_order and now < overdue.payable_until and not is_known
 
 
 def _require_pause(failed: Sequence[Attempt], now: datetime) -> None:

@@ -20,6 +20,7 @@ from aurpay_async.errors import (
     OrderMismatchError,
     PermissionDeniedError,
     ReferenceConflictError,
+    ServerError,
     StoreUnavailableError,
     UntrustedOrderError,
 )
@@ -694,6 +695,50 @@ class TestOverdue:
         clock.advance(HALF_AN_HOUR_S)
         assert (await opened(local)).order_id == first.order_id[:8] + "003000000001"
         assert await states(local) == [S.PAYABLE, S.OVERDUE]
+
+    async def test_late_payment_of_a_recorded_overdue_order_is_found_before_a_new_order(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        """Its callback is lost: another invoice would be paid as well."""
+        first = await opened(local)
+        platform.set(first.order_id, "OVERDUE")
+        clock.advance(HALF_AN_HOUR_S)
+        assert (await local.record(order_id=first.order_id)).attempt.state is S.OVERDUE
+        platform.set(first.order_id, "SUCCESS")
+        clock.advance(10)
+        shown = await opened(local)
+        assert (shown.order_id, shown.status) == (first.order_id, "SUCCESS")
+        assert platform.calls["create_order"] == 1
+        [change] = (await local.reconcile()).changes
+        assert change.newly_paid
+
+    @pytest.mark.parametrize("answer", ["missing", "forbidden"])
+    async def test_overdue_order_that_cannot_be_queried_is_replaced(
+        self, local: OrderStore, platform: Platform, clock: FakeClock, answer: str
+    ) -> None:
+        first = await opened(local)
+        platform.set(first.order_id, "OVERDUE")
+        clock.advance(HALF_AN_HOUR_S)
+        await local.record(order_id=first.order_id)
+        clock.advance(10)
+        if answer == "missing":
+            del platform.orders[first.order_id]
+        else:
+            platform.broken["get_order"] = build_response(b"{}", status=403)
+        assert (await opened(local)).order_id != first.order_id
+
+    async def test_overdue_order_is_not_replaced_while_aurpay_cannot_be_reached(
+        self, local: OrderStore, platform: Platform, clock: FakeClock
+    ) -> None:
+        first = await opened(local)
+        platform.set(first.order_id, "OVERDUE")
+        clock.advance(HALF_AN_HOUR_S)
+        await local.record(order_id=first.order_id)
+        clock.advance(10)
+        platform.broken["get_order"] = build_response(b"{}", status=503)
+        with pytest.raises(ServerError):
+            await opened(local)
+        assert platform.calls["create_order"] == 1
 
     async def test_answer_with_another_price_or_id_is_an_error_and_creates_no_order(
         self, local: OrderStore, platform: Platform, clock: FakeClock

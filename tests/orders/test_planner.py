@@ -40,6 +40,10 @@ def decide_at(
     return decide(attrs.evolve(known, now=now), Decimal(price), currency)
 
 
+#: An overdue attempt that the payer has seen.
+SHOWN = {"order_json": ORDER_JSON}
+
+
 def test_new_reference_is_sent_without_waiting() -> None:
     assert decide(None, Decimal(1), "USD") is None
     assert decide_at(entry(), NOW) is None
@@ -77,6 +81,11 @@ def test_new_reference_is_sent_without_waiting() -> None:
         (S.UNKNOWN, {}, 60, Action.SEARCH),
         (S.UNKNOWN, {"last_polled_at": NOW}, 60, None),
         (S.OVERDUE, {}, 1900, None),
+        (S.OVERDUE, SHOWN, 1900, Action.POLL),
+        (S.OVERDUE, {**SHOWN, "last_polled_at": OVERDUE_AT}, 1806, Action.POLL),
+        (S.OVERDUE, {**SHOWN, "last_polled_at": OVERDUE_AT}, 1805, None),
+        (S.OVERDUE, {**SHOWN, "last_polled_at": NOW + HOUR}, 1800, Action.POLL),
+        (S.OVERDUE, {**SHOWN, "payable_until": OVERDUE_AT}, 1900, None),
         (S.REJECTED, {}, 60, None),
         (S.CANDIDATES_FOUND, {}, 60, None),
         (S.NOT_FOUND, {}, 60, None),
@@ -171,6 +180,14 @@ def test_another_price_is_a_reference_conflict_for_the_decision(
     """The error shows both prices, even if the reference is paid."""
     with pytest.raises(ReferenceConflictError) as caught:
         decide_at(entry(paid_attempt_id="ab" * 12), NOW, price, currency)
+    assert caught.value.paid
+    assert str(caught.value) == (
+        f"'cart-42' is stored with 20.00 USD, and {shown} was requested; it is paid, "
+        "so nothing is left to pay"
+    )
+    with pytest.raises(ReferenceConflictError) as caught:
+        decide_at(entry(), NOW, price, currency)
+    assert not caught.value.paid
     assert str(caught.value) == (
         f"'cart-42' is stored with 20.00 USD, and {shown} was requested; keep "
         "the price of a cart once it has an order: a new reference creates a second "
