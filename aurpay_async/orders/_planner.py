@@ -283,7 +283,7 @@ def decide(entry: ReferenceRecord | None, price: Decimal, currency: str) -> Step
 def _may_have_been_paid(overdue: Attempt, now: datetime) -> bool:
     """Return true to query the order that the payer has seen last, before a new one.
 
-    A late payment whose callback was lost would otherwise be paid a second time.
+    Its late payment may have had a lost callback: the payer would pay a second time.
     """
     polled_at = overdue.last_polled_at
     is_known = polled_at is not None and now - _MAX_OVERDUE_AGE <= polled_at <= now
