@@ -162,10 +162,10 @@ async def fill(sandbox: Sandbox, count: int) -> None:
         created = await client.create_order("20.00", "USD")
     await sandbox.pay(created.order_id)
     simulator = sandbox._simulator
-    first = simulator.state.orders[created.order_id]
+    first = simulator.orders[created.order_id]
     for number in range(2, count + 1):
         order = attrs.evolve(first, order_id=f"{first.order_id[:14]}{number:06}")
-        simulator.state.orders[order.order_id] = order
+        simulator.orders[order.order_id] = order
         simulator.account.add(order)
 
 

@@ -18,7 +18,6 @@ from aurpay_async._cli._output import (
     Row,
     amount,
     countdown,
-    escape_control,
     moment,
     redacted,
     span,
@@ -26,10 +25,11 @@ from aurpay_async._cli._output import (
     until,
     when,
 )
+from aurpay_async._core.urls import escape_control
 from aurpay_async.bolt11._qr import make_code
 
 if TYPE_CHECKING:
-    from aurpay_async._cli._options import OutputFormat
+    from aurpay_async._cli._output import OutputFormat
 
 FORMATS: Final[tuple[OutputFormat, ...]] = ("json", "text")
 NASTY = "a\x1b[31m\x9b2J\u202eb\r\n\u2028\x00\ud800\x7f"

@@ -266,7 +266,9 @@ async def test_payment_without_a_callback_is_fulfilled(
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
         shop = browser.shop
-        shop.processor._clock = FakeClock()  # it would wait for the order
+        shop.processor._delivery.keywords["clock"] = (
+            FakeClock()
+        )  # it would wait for the order
         sandbox.callback_faults.push("lost")
         await browser.buy()
         await sandbox.pay(next(iter(sandbox.orders)))
@@ -335,7 +337,9 @@ async def test_payment_of_an_unknown_cart_is_answered_200_and_listed(
     (tmp_path / "shop.db").unlink()
     headers = sign_callback(lost.url, secret=sandbox.callback_secret)
     async with serving(sandbox, database) as browser:
-        browser.shop.processor._clock = FakeClock()  # its pauses pass at once
+        browser.shop.processor._delivery.keywords["clock"] = (
+            FakeClock()
+        )  # its pauses pass at once
         reply = await browser.shop.processor.process(
             method="GET", url=lost.url, headers=headers
         )
@@ -397,7 +401,7 @@ async def test_paid_callback_of_an_order_that_aurpay_does_not_list_needs_review(
 ) -> None:
     sandbox, clock = slow
     async with serving(sandbox, database) as browser:
-        browser.shop.processor._clock = FakeClock()
+        browser.shop.processor._delivery.keywords["clock"] = FakeClock()
         path = await browser.fill()
         sandbox.faults.push("reset-after-request")
         await browser.ask("POST", path)
