@@ -129,6 +129,8 @@ async def test_checkout(aurpay_sandbox):
 
 @pytest.mark.slow
 def test_the_fixtures_work_under_anyio_without_pytest_asyncio(tmp_path: Path) -> None:
+    # The folder may lie below this repository, and its settings must not apply.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_shop.py").write_text(ANYIO)
     (tmp_path / "test_unmarked.py").write_text(ASYNC_ALONE)
     light = [option for option in LIGHT if option != "-pno:anyio"]

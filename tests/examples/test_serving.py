@@ -372,7 +372,7 @@ async def test_complete_shop_is_deployed_by_the_commands_of_the_page(
             assert "aurpay_callbacks_total" in await response.text()
         log = (shop.folder / "deploy.log").read_text("utf-8")
         assert re.search(
-            r"^2.* INFO aurpay_async.orders: payment recorded;", log, re.MULTILINE
+            r"^2.* INFO aurpay_async.orders: payment recorded", log, re.MULTILINE
         )
 
 
