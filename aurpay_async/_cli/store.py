@@ -220,7 +220,10 @@ def steps_for(attempt: Attempt, inbox: InboxRow | None) -> Iterator[Step]:
         yield Step("see whether Aurpay still has it as paid", show)
     elif inbox is not None and inbox.handled in _PAID_WITHOUT_PROOF:
         early = "your handler received this payment before Aurpay confirmed it"
-        yield Step(f"{early}: deliver nothing until Aurpay has the order as paid", show)
+        end = "Aurpay has the order as paid"
+        if state is _State.PAYMENT_REPORTED:
+            end = "its order is assigned, also if Aurpay has one as paid"
+        yield Step(f"{early}: deliver nothing until {end}", show)
     if state is _State.DUPLICATE and order_id is not None:
         yield Step("refund it", f"aurpay order refund {quote(order_id)}")
     elif state in UNIDENTIFIED and state is not _State.UNKNOWN:

@@ -618,7 +618,12 @@ def test_steps_of_a_payment_depend_on_the_inbox() -> None:
         assert step.advice.startswith(advice)
     for handled in ("unconfirmed_paid", "unconfirmed_late_paid"):
         first, _ = steps_for(attempt(order_id=ORDER), inbox_row(handled))
-        assert "before Aurpay confirmed it: deliver nothing" in first.advice
+        assert first.advice.endswith(
+            "deliver nothing until Aurpay has the order as paid"
+        )
+        reported = attempt(AttemptState.PAYMENT_REPORTED)
+        step, *_ = steps_for(reported, inbox_row(handled))
+        assert "deliver nothing until its order is assigned" in step.advice
         assert first.command == f"aurpay order show {ORDER}"
     [step] = steps_for(attempt(order_id=ORDER), inbox_row("unconfirmed_timeout"))
     assert step.command == "aurpay store reconcile cart-42"
