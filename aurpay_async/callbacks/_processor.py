@@ -477,7 +477,8 @@ class CallbackProcessor:
             on_rejected: Called with the exception of each callback that was rejected
                 or not processed, as it is logged, and with the event if the callback
                 is genuine.
-            clock: The clock that sleeps between two attempts.
+            clock: The clock that sleeps between two attempts; by default that of the
+                client that is the `reader`.
 
         Raises:
             ConfigurationError: if the verifier reads no references, or an argument is
@@ -513,7 +514,7 @@ class CallbackProcessor:
             inbox=inbox,
             lease=lease,
             log=self._log,
-            clock=SystemClock() if clock is None else clock,
+            clock=clock or getattr(reader, "_clock", None) or SystemClock(),
         )
         # Strong references: the task of a cancelled request keeps running and must not
         # be garbage-collected.

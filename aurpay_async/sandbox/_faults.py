@@ -136,6 +136,9 @@ class FaultQueue(Generic[P]):
         self._queue: deque[tuple[str, FaultSpec[P]]] = deque()
         self._storage: Storage | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self))})"
+
     def push(self, *faults: str) -> None:
         """Add faults. If one is invalid, none is added.
 

@@ -19,6 +19,7 @@ from aurpay_async import Order, OrderStatus
 from aurpay_async._core.clock import SystemClock
 from aurpay_async.callbacks import (
     CallbackProcessor,
+    CallbackVerifier,
     Claim,
     ConfirmedNotification,
     MemoryInbox,
@@ -33,7 +34,8 @@ from aurpay_async.errors import (
     ConnectionLostError,
     StoreUnavailableError,
 )
-from aurpay_async.testing import FakeClock
+from aurpay_async.sandbox import Sandbox
+from aurpay_async.testing import FakeClock, sign_callback
 
 from ..support.loop_time import advance_loop
 from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
@@ -41,6 +43,7 @@ from .samples import ATTEMPT_ID, NOW, TOKEN, signed, url, verifier
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aurpay_async import LightningOrder
     from aurpay_async.callbacks import (
         CallbackEvent,
         Handled,
@@ -917,3 +920,31 @@ async def test_processor_works_without_on_rejected_and_clock() -> None:
     assert (await shop.receive(headers={})).status == 401
     await shop.receive()
     assert (await shop.receive()).outcome == "repeated"
+
+
+async def test_pauses_between_attempts_use_the_clock_of_the_client() -> None:
+    clock = FakeClock()
+    async with (
+        Sandbox(clock=clock) as sandbox,
+        sandbox.client(reference_key="k" * 16) as aurpay,
+    ):
+        order = await aurpay.create_order(
+            "20.00", "USD", reference="cart-42", callback_url="https://shop.example/"
+        )
+
+        async def lookup(_: Reference) -> LightningOrder:
+            return order
+
+        async def handler(_: Notification) -> None:
+            raise AssertionError
+
+        secret = sandbox.callback_secret
+        own = CallbackVerifier(secrets=[secret], reference_key="k" * 16, clock=clock)
+        processor = CallbackProcessor(
+            own, handler, lookup=lookup, reader=aurpay, inbox=MemoryInbox()
+        )
+        target = sandbox.orders[order.order_id].urls["callback_url"]
+        headers = sign_callback(target, secret=secret, now=clock.now())
+        reply = await processor.process(method="GET", url=target, headers=headers)
+    assert reply.status == 503
+    assert sum(clock.sleeps) > 1

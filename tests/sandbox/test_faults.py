@@ -106,3 +106,9 @@ async def test_request_faults_can_be_listed_added_and_removed_over_http() -> Non
         assert (await call(sandbox, "PUT", path))[0] == 405
         assert len(sandbox.faults) == 0
         assert sandbox.requests == []
+
+
+def test_a_queue_of_faults_shows_those_that_no_request_has_used() -> None:
+    faults = Faults()
+    faults.push("reset", "delay; seconds=2")
+    assert repr(faults) == "Faults('reset', 'delay; seconds=2')"
