@@ -24,7 +24,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 USABLE = """() => {
     const invoice = document.querySelector("#invoice");
     const qr = document.querySelector('[data-slot="qr"]');
-    const pay = document.querySelector('[data-move="pay"]');
+    const pay = document.querySelector('[data-action="pay"]');
     const drawn = qr && (qr.hidden || (qr.complete && qr.naturalWidth > 0));
     const works = pay && pay.ariaDisabled === "false";
     return invoice && invoice.value && drawn && works && performance.now();
