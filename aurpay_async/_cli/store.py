@@ -24,11 +24,12 @@ from .._db.migrations import fits
 from ..callbacks.sql import SqlInbox
 from ..errors import AurpayError, InvalidRequestError, UnknownOrderError, shown
 from ..orders import AttemptState
+from ..orders._history import read_history
 from ..orders._models import UNIDENTIFIED, Attention
 from ..orders._planner import attention_for
 from ..orders._reconcile import reconcile
 from ..orders._recording import resolve
-from ..orders._repository import Repository, Rows, read_history
+from ..orders._repository import Repository, Rows
 from . import FAILED
 from ._options import DatabaseOption, Flag, Plan, confirm, doc, require_terminal
 from ._output import TEXT, Output, Row, moment, until, when, without_passwords
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from .._api.models import Order
     from .._core.secrets import Secret
     from ..orders import Attempt, Change, Failure, Reconciliation
-    from ..orders._repository import History, InboxRow
+    from ..orders._history import History, InboxRow
     from ._output import Verdict
 
 _State = AttemptState

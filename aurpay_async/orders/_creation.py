@@ -50,8 +50,7 @@ from ._models import Attempt, AttemptState, log_fields_of
 from ._planner import MAX_SEND_DELAY_S, Action, call_limit, decide, last_payment_at
 from ._reconcile import mark_unknown, record_candidates, search
 from ._recording import PAYMENT_HASH, record
-from ._repository import INSERT, Key, LockedAttempt
-from ._rows import row_of
+from ._repository import INSERT, Key, LockedAttempt, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

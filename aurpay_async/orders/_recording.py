@@ -39,8 +39,7 @@ from ._models import (
     states_for,
 )
 from ._planner import can_be_polled, last_payment_at
-from ._repository import INSERT, Key
-from ._rows import row_of
+from ._repository import INSERT, Key, row_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,9 +11,11 @@ to wait for a lock does not see the rows that were inserted meanwhile.
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, final
 
 import attrs
@@ -30,6 +32,7 @@ from sqlalchemy import (
     update,
 )
 
+from .._api.models import OrderStatus
 from .._client.lost_orders import CLOCK_SKEW, LONGEST_ATTEMPT_S
 from .._core.events import log_fields
 from .._core.metrics import OrderCounts, OrderGauges
@@ -39,23 +42,22 @@ from .._db.engine import (
     execute_and_commit,
     require_connection,
 )
-from .._db.tables import attempts, callbacks, references
+from .._db.tables import attempts, references
 from ..errors import OrderStoreError, UnknownOrderError, shown
 from ._models import (
     MAY_OWN_LISTED_ORDER,
     MOVES,
     REVOCABLE,
+    Attempt,
     AttemptState,
     Attention,
     Change,
     log_fields_of,
 )
-from ._planner import DONE, ReferenceRecord, due_since, next_poll
-from ._rows import attempt_of, price_of_reference, read_attempt, read_price, row_of
+from ._planner import DONE, ReferenceRecord, attention_for, due_since, next_poll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from decimal import Decimal
 
     from sqlalchemy import ColumnElement, Executable, Label, Row, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -63,7 +65,6 @@ if TYPE_CHECKING:
     from .._client import AurpayClient
     from .._core.clock import Clock
     from .._db.engine import Database
-    from ._models import Attempt
 
 _a: Final = attempts.c
 
@@ -177,7 +178,7 @@ class Snapshot(NamedTuple):
 
     now: datetime
     attempts: Sequence[Attempt]
-    #: The errors of rows that cannot be read, by attempt id: see `read_attempt`.
+    #: The errors of rows that cannot be read, by attempt id: see `_read_attempt`.
     damaged: Mapping[str, OrderStoreError]
 
     def readable(self) -> Sequence[Attempt]:
@@ -196,6 +197,97 @@ class Neighbours(NamedTuple):
     has_rival: bool
     #: The order ids in the bodies of callbacks for them.
     hinted: frozenset[str]
+
+
+#: The fields of `Attempt`, which are columns as well.
+_FIELDS: Final = [field.alias or field.name for field in attrs.fields(Attempt)]
+
+#: The columns that are converted, and the values in place of those that are damaged.
+_SUBSTITUTES: Final[Mapping[str, object]] = {
+    "price": Decimal(0),
+    "state": AttemptState.UNKNOWN,
+    "candidates": {},
+}
+
+
+def row_of(attempt: Attempt) -> dict[str, object]:
+    """Return the row of an attempt: for each field, and what a person has to do."""
+    row = attrs.asdict(attempt, recurse=False)
+    row["order_json"] = row.pop("_order_json")
+    row["price"] = f"{attempt.price:f}"
+    row["candidates"] = json.dumps(attempt.candidates) if attempt.candidates else None
+    row["attention"] = attention_for(attempt)
+    # Drivers choose the type of a column by the exact type of its value.
+    return {name: str(v) if isinstance(v, str) else v for name, v in row.items()}
+
+
+def _read_value(column: str, value: str | None) -> object:
+    """Convert the value of a column; return ``None`` if other code has damaged it."""
+    try:
+        if column == "state":
+            return AttemptState(value or "")
+        if column == "price":
+            price = Decimal(value or "")
+            return price if price.is_finite() else None
+        found = json.loads(value or "{}")
+        return {order_id: OrderStatus(status) for order_id, status in found.items()}
+    # JSON of another shape raises others than ValueError and ArithmeticError.
+    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def _read_attempt(row: Row[Any]) -> tuple[Attempt, OrderStoreError | None]:
+    """Return the attempt of a row that `row_of` returned.
+
+    If the row is damaged, return an error as well: then the attempt is no more than the
+    name of the row.
+    """
+    fields: dict[str, Any] = {name: getattr(row, f"a_{name}") for name in _FIELDS}
+    if fields["status"] is not None:
+        fields["status"] = OrderStatus(fields["status"])
+    damaged: list[str] = []
+    for name, substitute in _SUBSTITUTES.items():
+        value = _read_value(name, fields[name])
+        if value is None:
+            damaged.append(name)
+        fields[name] = substitute if value is None else value
+    attempt = Attempt(**fields)
+    return attempt, _damaged_row(attempt, damaged) if damaged else None
+
+
+def _damaged_row(of: Attempt | str, columns: Sequence[str]) -> OrderStoreError:
+    """Return the error of a damaged row of an attempt, or of a reference."""
+    reference, row = (
+        (of, "aurpay_references")
+        if isinstance(of, str)
+        else (
+            of.reference,
+            f"attempt {shown(of.attempt_id)} in aurpay_attempts",
+        )
+    )
+    error = OrderStoreError(
+        f"the row of {row}, of reference {shown(reference)}, cannot be read: other "
+        f"code has changed its {' and '.join(columns)}",
+        reference=reference,
+    )
+    error.advice = "write the values of a backup into the row"
+    return error
+
+
+def _attempt_of(row: Row[Any]) -> Attempt:
+    """Return the attempt of a row; raise the error of a damaged one."""
+    attempt, error = _read_attempt(row)
+    if error is not None:
+        raise error
+    return attempt
+
+
+def _price_of(row: Row[Any]) -> Decimal:
+    """Return the price of a reference; raise the error of a damaged one."""
+    price = _read_value("price", row.price)
+    if not isinstance(price, Decimal):
+        raise _damaged_row(row.reference, ["price"])
+    return price
 
 
 @final
@@ -263,10 +355,10 @@ class Rows:
             now=first.now,
             read_at=read_at,
             reference=first.reference,
-            price=price_of_reference(first),
+            price=_price_of(first),
             currency=first.currency,
             paid_attempt_id=first.paid_attempt_id,
-            attempts=[attempt_of(row) for row in rows if row.a_attempt_id is not None],
+            attempts=[_attempt_of(row) for row in rows if row.a_attempt_id is not None],
             owner_of_order_id=first.owner_of_order_id,
             owner_of_payment_hash=first.owner_of_payment_hash,
         )
@@ -475,7 +567,7 @@ class Rows:
     async def _all(self, query: Executable) -> Snapshot:
         rows = await self._read(query)
         now = rows[0].now if rows else _LONG_AGO
-        read = [read_attempt(row) for row in rows]
+        read = [_read_attempt(row) for row in rows]
         damaged = {one.attempt_id: error for one, error in read if error is not None}
         return Snapshot(now, [attempt for attempt, _ in read], damaged)
 
@@ -489,7 +581,7 @@ def _is_rival(other: Row[Any], attempt: Attempt) -> bool:
 
     A state or a price that cannot be read may be any.
     """
-    price = read_price(other.price)
+    price = _read_value("price", other.price)
     return (
         other.order_id is None
         and other.state not in _OWNS_NO_LISTED_ORDER
@@ -565,66 +657,3 @@ class Repository:
     def __init__(self, client: AurpayClient, rows: Rows, clock: Clock) -> None:
         self.client, self.rows, self.clock = client, rows, clock
         self.gauges = OrderGauges(clock)
-
-
-@attrs.frozen(kw_only=True)
-class InboxRow:
-    """The notifications of one attempt.
-
-    There is none if no callback arrived, if all were rejected, if another database has
-    the inbox, or after the inbox was pruned.
-    """
-
-    #: The notification that was handled last (`callbacks.Handled`); ``None`` if a
-    #: handler was called and none has succeeded.
-    handled: str | None
-    #: The end of the lease of the handler that is running; ``None`` if none is, or if
-    #: its lease has ended.
-    busy_until: datetime | None
-    #: When the row was updated last.
-    updated_at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class History:
-    """A reference with its attempts, and the inbox's rows of these."""
-
-    record: ReferenceRecord
-    #: By attempt id.
-    inbox: Mapping[str, InboxRow]
-
-
-async def read_history(rows: Rows, name: str) -> History | None:
-    """Return all that the database has of one reference, for the command line.
-
-    Args:
-        rows: The order store's.
-        name: The reference; or the order id, attempt id or payment hash of one of its
-            attempts.
-    """
-    async with rows.database.connect() as connection:
-        record = await rows.entry(connection, Key(name, "reference"))
-        if record is None:
-            has_name = or_(
-                _a.order_id == name, _a.attempt_id == name, _a.payment_hash == name
-            )
-            owner = select(_a.reference).where(has_name)
-            found = (await execute(connection, owner)).scalars().first()
-            if found is None:
-                return None
-            record = await rows.entry(connection, Key(found, "reference"))
-        return None if record is None else await _with_inbox(connection, record)
-
-
-async def _with_inbox(connection: AsyncConnection, record: ReferenceRecord) -> History:
-    ids = [attempt.attempt_id for attempt in record.attempts]
-    found = await execute(connection, select(callbacks).where(callbacks.c.key.in_(ids)))
-    inbox: dict[str, InboxRow] = {}
-    for row in found:
-        is_busy = row.token is not None and row.lease_until > record.now
-        inbox[row.key] = InboxRow(
-            handled=row.handled,
-            busy_until=row.lease_until if is_busy else None,
-            updated_at=row.updated_at,
-        )
-    return History(record=record, inbox=inbox)

@@ -16,7 +16,7 @@ from aurpay_async._db.tables import attempts
 from aurpay_async.callbacks._identity import Claim
 from aurpay_async.callbacks.sql import SqlInbox
 from aurpay_async.orders import AttemptState, OrderStore
-from aurpay_async.orders._repository import InboxRow
+from aurpay_async.orders._history import InboxRow
 from aurpay_async.orders._store import _MIN_AGE, _MIN_PAID_AGE
 from aurpay_async.testing import FakeClock
 
