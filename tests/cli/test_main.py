@@ -315,7 +315,7 @@ def test_closed_pipe_ends_the_command_quietly(output: str) -> None:
         ("db", 1, "cannot write the output: No space left on device\n"),
         ("decode x", 1, "  ✗ OSError: No space left on device\n    do  Fix the "),
         ("decode x -o json", 1, "  ✗ OSError: No space left on device\n    do  Fix"),
-        ("decode -o json", 2, '  ✗ Command "decode" parameter INVOICE requires'),
+        ("decode -o json", 2, '  ✗ Command "decode" parameter '),
     ],
 )
 def test_output_that_cannot_be_written_is_one_failure_on_standard_error(
