@@ -207,6 +207,7 @@ _DEFECTS = [
     ("fastapi.md", "shop", "if change.newly_paid:", "if change.changed:"),
     ("testing.md", "shop", "if change.newly_paid:", "if True:"),
     ("testing.md", "shop", "if change.newly_paid:", "if change.changed:"),
+    ("testing.md", "shop", "change.newly_paid:", "change.attempt.state == 'paid':"),
     ("testing.md", "shop", "TEXT PRIMARY KEY", "TEXT"),
     (
         "testing.md",
