@@ -208,6 +208,7 @@ _DEFECTS = [
     ("testing.md", "shop", "if change.newly_paid:", "if True:"),
     ("testing.md", "shop", "if change.newly_paid:", "if change.changed:"),
     ("testing.md", "shop", "change.newly_paid:", "change.attempt.state == 'paid':"),
+    ("testing.md", "shop", "(notification, connection=tx)", "(notification)"),
     ("testing.md", "shop", "TEXT PRIMARY KEY", "TEXT"),
     (
         "testing.md",
