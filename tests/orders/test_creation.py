@@ -584,6 +584,19 @@ class TestCrashes:
         assert await states(local) == [S.PAYABLE]
 
 
+async def opened_and_recorded_as_overdue(
+    store: OrderStore, platform: Platform, clock: FakeClock
+) -> LightningOrder:
+    """Create an order, and record ten seconds ago that it is overdue."""
+    order = await opened(store)
+    platform.set(order.order_id, "OVERDUE")
+    clock.advance(HALF_AN_HOUR_S)
+    change = await store.record(order_id=order.order_id)
+    assert change.attempt.state is S.OVERDUE
+    clock.advance(10)
+    return order
+
+
 class TestOverdue:
     """The order is overdue, but its invoice can still be paid."""
 
@@ -700,12 +713,8 @@ class TestOverdue:
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
         """Its callback is lost: another invoice would be paid as well."""
-        first = await opened(local)
-        platform.set(first.order_id, "OVERDUE")
-        clock.advance(HALF_AN_HOUR_S)
-        assert (await local.record(order_id=first.order_id)).attempt.state is S.OVERDUE
+        first = await opened_and_recorded_as_overdue(local, platform, clock)
         platform.set(first.order_id, "SUCCESS")
-        clock.advance(10)
         shown = await opened(local)
         assert (shown.order_id, shown.status) == (first.order_id, "SUCCESS")
         assert platform.calls["create_order"] == 1
@@ -716,11 +725,7 @@ class TestOverdue:
     async def test_overdue_order_that_cannot_be_queried_is_replaced(
         self, local: OrderStore, platform: Platform, clock: FakeClock, answer: str
     ) -> None:
-        first = await opened(local)
-        platform.set(first.order_id, "OVERDUE")
-        clock.advance(HALF_AN_HOUR_S)
-        await local.record(order_id=first.order_id)
-        clock.advance(10)
+        first = await opened_and_recorded_as_overdue(local, platform, clock)
         if answer == "missing":
             del platform.orders[first.order_id]
         else:
@@ -730,11 +735,7 @@ class TestOverdue:
     async def test_overdue_order_is_not_replaced_while_aurpay_cannot_be_reached(
         self, local: OrderStore, platform: Platform, clock: FakeClock
     ) -> None:
-        first = await opened(local)
-        platform.set(first.order_id, "OVERDUE")
-        clock.advance(HALF_AN_HOUR_S)
-        await local.record(order_id=first.order_id)
-        clock.advance(10)
+        await opened_and_recorded_as_overdue(local, platform, clock)
         platform.broken["get_order"] = build_response(b"{}", status=503)
         with pytest.raises(ServerError):
             await opened(local)
