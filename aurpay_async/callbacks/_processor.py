@@ -11,7 +11,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self, cast, final
+from typing import TYPE_CHECKING, Any, Final, Self, cast, final
 
 import attrs
 
@@ -434,6 +434,12 @@ def _has(value: object, *methods: str) -> bool:
     return all(callable(getattr(value, name, None)) for name in methods)
 
 
+def _clock_of(reader: object) -> Clock:
+    """Return the clock of a client; a reader of the merchant's may have none."""
+    clock: Any = getattr(reader, "_clock", None)
+    return clock if is_async(getattr(clock, "sleep", None)) else SystemClock()
+
+
 @final
 class CallbackProcessor:
     """Verifies callbacks, and calls the handler exactly once for each notification.
@@ -514,7 +520,7 @@ class CallbackProcessor:
             inbox=inbox,
             lease=lease,
             log=self._log,
-            clock=clock or getattr(reader, "_clock", None) or SystemClock(),
+            clock=_clock_of(reader) if clock is None else clock,
         )
         # Strong references: the task of a cancelled request keeps running and must not
         # be garbage-collected.

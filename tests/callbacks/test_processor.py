@@ -26,6 +26,7 @@ from aurpay_async.callbacks import (
     Reply,
     UnconfirmedNotification,
 )
+from aurpay_async.callbacks._processor import _clock_of
 from aurpay_async.errors import (
     AurpayError,
     CallbackError,
@@ -948,3 +949,11 @@ async def test_pauses_between_attempts_use_the_clock_of_the_client() -> None:
         reply = await processor.process(method="GET", url=target, headers=headers)
     assert reply.status == 503
     assert sum(clock.sleeps) > 1
+
+
+def test_a_mock_as_the_reader_has_no_clock_of_a_client() -> None:
+    """Its `_clock` is a mock as well, and cannot sleep."""
+    for reader in (mock.Mock(), object()):
+        assert isinstance(_clock_of(reader), SystemClock)
+    clock = FakeClock()
+    assert _clock_of(mock.Mock(_clock=clock)) is clock
